@@ -17,6 +17,7 @@ target_compile_definitions(rf_flags INTERFACE _GNU_SOURCE)
 target_compile_options(rf_flags INTERFACE
     -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings
     -Wformat=2 -Wvla -Wpointer-arith
+    -include ${CMAKE_SOURCE_DIR}/src/base/banned.h
     -fno-omit-frame-pointer -fstack-protector-strong -fstack-clash-protection -fPIE)
 target_link_options(rf_flags INTERFACE
     -pie -Wl,-z,relro,-z,now -Wl,--as-needed)

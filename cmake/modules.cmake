@@ -46,6 +46,8 @@ function(rf_add_program)
     endif()
     add_executable(refold ${CMAKE_SOURCE_DIR}/src/cli/main.c)
     target_link_libraries(refold PRIVATE rf_flags ${RF_ALL_MODULES})
+    # For dlopen, which searches the run path of its caller.
+    set_target_properties(refold PROPERTIES INSTALL_RPATH "$ORIGIN/../lib/refold")
     install(TARGETS refold RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
     install(FILES ${RF_DUCKDB_LIBRARY} DESTINATION lib/refold)
     if(EXISTS ${CMAKE_SOURCE_DIR}/examples)

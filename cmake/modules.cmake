@@ -10,11 +10,12 @@ endmacro()
 # Version and commit, in a header that is rewritten only when they change. The file that includes
 # it ("build_info.h") is the only one compiled anew after a commit.
 function(rf_add_build_info)
-    add_custom_target(rf_build_info
-        COMMAND ${CMAKE_COMMAND}
-            -DSOURCE=${CMAKE_SOURCE_DIR} -DVERSION=${PROJECT_VERSION}
-            -DOUTPUT=${CMAKE_BINARY_DIR}/generated/build_info.h
-            -P ${CMAKE_SOURCE_DIR}/cmake/build_info.cmake
+    set(command ${CMAKE_COMMAND}
+        -DSOURCE=${CMAKE_SOURCE_DIR} -DVERSION=${PROJECT_VERSION}
+        -DOUTPUT=${CMAKE_BINARY_DIR}/generated/build_info.h
+        -P ${CMAKE_SOURCE_DIR}/cmake/build_info.cmake)
+    execute_process(COMMAND ${command}) # now too: tools that read the sources need no build then
+    add_custom_target(rf_build_info COMMAND ${command}
         BYPRODUCTS ${CMAKE_BINARY_DIR}/generated/build_info.h
         VERBATIM)
 endfunction()

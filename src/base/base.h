@@ -72,6 +72,11 @@ const char *rf_status_name(rf_status status);
 #define RF_ASSERT(expr) ((expr) ? (void)0 : rf_assert_failed(#expr, __FILE__, __LINE__))
 _Noreturn void rf_assert_failed(const char *expr, const char *file, int line);
 
+/* ---- version -------------------------------------------------------------------------------- */
+
+const char *rf_version(void); /* "0.1.0" */
+const char *rf_commit(void);  /* git commit at build, or "unknown" */
+
 /* ---- slices, buffers, arenas ---------------------------------------------------------------- */
 
 /* Bytes somebody else owns; not NUL-terminated. p may be NULL when n is 0. */

@@ -79,6 +79,8 @@ bool rf_expect_parse(rf_str text, rf_expect *out);
  *   json-syntax utf8 depth size duplicate-key not-an-object missing-attribute empty-attribute
  *   bad-attribute-name bad-attribute-type attribute-too-long bad-time bad-specversion bad-base64
  *   data-and-data-base64 bad-expectedrevision control-character
+ *   bad-uri (a space in source or dataschema), number-range (too large for a double), and the one
+ *   that is not the event's fault: no-memory
  */
 typedef struct rf_event_fault {
     const char *rule;  /* static storage */
@@ -99,10 +101,12 @@ void rf_decoder_reset(rf_decoder *d);
 /*
  * Decodes one CloudEvent in JSON format. The event borrows from `text` and from the decoder's arena,
  * and is valid until rf_decoder_reset or the end of `text`, so many events can be decoded before a
- * reset. `data` is the exact slice of `text`. Checks, in this order: size, UTF-8 and JSON syntax,
- * depth, duplicate keys at every level, attributes. Also refuses the escape \u0000 in attributes and
- * raw NUL anywhere.
- * Returns RF_OK, or RF_EINVAL / RF_ETOOBIG with *fault filled and *out undefined.
+ * reset. `data` is the exact slice of `text`. Checks, in this order: size, UTF-8, JSON syntax, shape
+ * (depth, duplicate keys and numbers at every level), attributes. Also refuses the escape \u0000 in
+ * attributes and raw NUL anywhere. An attribute that is null is absent, but `data` may be null.
+ * `expect` may be NULL.
+ * Returns RF_OK, or RF_EINVAL / RF_ETOOBIG (size only) / RF_ENOMEM with *fault filled and *out
+ * undefined.
  */
 RF_CHECKED rf_status rf_event_decode(rf_decoder *d, rf_str text, rf_event *out, rf_expect *expect,
                                      rf_event_fault *fault);
@@ -121,7 +125,9 @@ RF_CHECKED rf_status rf_event_split_batch(rf_str text, uint64_t count_max,
  * Binary mode (HTTP): attributes come one by one from `ce-` headers (name without the prefix, value
  * percent-decoded by the caller), the body is `data`. begin, then attributes, then finish with the
  * content type and the body. A body whose type is JSON (application/json, text/json, +json, or none)
- * is checked and stored as JSON, any other as binary. Same faults as rf_event_decode.
+ * is checked and stored as JSON, any other as binary; an empty one is no data. Names and values are
+ * copied, the body is borrowed; the caller sets *expect to ANY before the first attribute. Same faults
+ * as rf_event_decode.
  */
 void rf_event_binary_begin(rf_decoder *d, rf_event *out);
 RF_CHECKED rf_status rf_event_binary_attr(rf_decoder *d, rf_event *out, rf_expect *expect,
@@ -133,7 +139,10 @@ RF_CHECKED rf_status rf_event_binary_finish(rf_decoder *d, rf_event *out, rf_str
  * The content hash: covers every attribute but traceparent, tracestate and expectedrevision (a retry
  * may change them), and data by value, not by spelling: order of members, white space, escapes and
  * the spelling of numbers (1, 1.0, 1e0) do not matter; numbers are compared as int64/uint64 when
- * integral and in range, else as the nearest double. Computed by the decoders. Exposed for tests.
+ * integral and in range, else as the nearest double (a number written with fraction or exponent is
+ * read as a double first). An attribute counts by its string form, so an event has one content in
+ * structured and in binary mode. Computed by the decoders. Exposed for tests, of data alone; all zero
+ * when the text is not JSON.
  */
 rf_hash128 rf_json_content(rf_str json_value, uint64_t seed);
 
@@ -177,6 +186,7 @@ bool rf_position_reached(const rf_position *have, const rf_position *need);
 void rf_position_copy(rf_position *to, const rf_position *from);
 /* The token: URL-safe, no padding; the empty position has one too. */
 void rf_position_encode(const rf_position *p, rf_buf *out);
+/* *out need not be initialised; it is empty after a failure. */
 RF_CHECKED rf_status rf_position_decode(rf_str token, rf_position *out, rf_err *err);
 /* Domain names: 1..63 of [a-z0-9_-], beginning with a letter or digit. */
 bool rf_domain_valid(rf_str name);

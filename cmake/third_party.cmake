@@ -8,7 +8,8 @@ find_package(Threads REQUIRED)
 
 # name of the library here -> its pkg-config module
 foreach(pair uv=libuv isal=libisal xxhash=libxxhash sodium=libsodium crypto=libcrypto
-             lz4=liblz4 zstd=libzstd z=zlib yaml=yaml-0.1 curl=libcurl cmocka=cmocka)
+             lz4=liblz4 zstd=libzstd z=zlib yaml=yaml-0.1 curl=libcurl cmocka=cmocka
+             pcre2=libpcre2-8)
     string(REGEX MATCH "([^=]+)=(.+)" _ ${pair})
     set(name ${CMAKE_MATCH_1})
     pkg_check_modules(RF_${name} QUIET IMPORTED_TARGET ${CMAKE_MATCH_2})
@@ -32,10 +33,17 @@ if(RF_MISSING)
     message(FATAL_ERROR "missing: ${missing}. Run scripts/setup first.")
 endif()
 
-# Compiled in, without our warnings, and optimised even in Debug: a parser at -O0 makes tests slow.
+# Compiled in, without our warnings, and optimised even in Debug: a slow parser makes tests slow.
+# Under sanitizers they keep the address or thread checks, which see how we use them; UBSan in them
+# finds nothing of ours and takes clang 80 s for yyjson alone.
+set(RF_THIRD_PARTY_OPTIONS -w -O2)
+if(RF_SANITIZE)
+    set(RF_THIRD_PARTY_OPTIONS -w -O1 -fno-sanitize=undefined)
+endif()
+
 add_library(rf_yyjson STATIC ${RF_DEPS}/yyjson/yyjson.c)
 target_include_directories(rf_yyjson SYSTEM PUBLIC ${RF_DEPS}/yyjson)
-target_compile_options(rf_yyjson PRIVATE -w -O2)
+target_compile_options(rf_yyjson PRIVATE ${RF_THIRD_PARTY_OPTIONS})
 
 # STRICT_MODE: without it a chunk that is not followed by CRLF passes.
 file(GLOB llhttp_sources /usr/share/llhttp/*.c)
@@ -43,7 +51,7 @@ add_library(rf_llhttp STATIC ${llhttp_sources})
 target_include_directories(rf_llhttp SYSTEM PUBLIC /usr/share/include/llhttp)
 target_include_directories(rf_llhttp SYSTEM PUBLIC /usr/share/include)
 target_compile_definitions(rf_llhttp PUBLIC LLHTTP_STRICT_MODE=1)
-target_compile_options(rf_llhttp PRIVATE -w -O2)
+target_compile_options(rf_llhttp PRIVATE ${RF_THIRD_PARTY_OPTIONS})
 
 # Header only. The library is opened at run time by src/engine, so that a process which does not
 # query (the write half) never maps it.
@@ -57,6 +65,7 @@ set(RF_PUBLIC_base Threads::Threads m PkgConfig::RF_isal rf_xxhash_inline PkgCon
     PkgConfig::RF_crypto PkgConfig::RF_lz4 PkgConfig::RF_zstd PkgConfig::RF_z PkgConfig::RF_yaml)
 set(RF_PUBLIC_event rf_yyjson)
 # ...and what only it may include.
+set(RF_PRIVATE_schema PkgConfig::RF_pcre2)
 set(RF_PRIVATE_engine rf_duckdb)
 set(RF_PRIVATE_server PkgConfig::RF_uv rf_llhttp)
 set(RF_PRIVATE_cli PkgConfig::RF_curl)

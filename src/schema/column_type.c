@@ -14,7 +14,7 @@ static rf_str str_of(yyjson_val *v)
     return (rf_str){yyjson_get_str(v), yyjson_get_len(v)};
 }
 
-rf_str rfi_shorten(rf_str s, size_t max)
+rf_str rfi_schema_shorten(rf_str s, size_t max)
 {
     if (s.n <= max)
         return s;
@@ -23,7 +23,7 @@ rf_str rfi_shorten(rf_str s, size_t max)
     return (rf_str){s.p, max};
 }
 
-void rfi_pointer_add(rf_buf *pointer, rf_str name)
+void rfi_schema_pointer_add(rf_buf *pointer, rf_str name)
 {
     rf_buf_add_char(pointer, '/');
     for (size_t i = 0; i < name.n; i++) {
@@ -36,7 +36,7 @@ void rfi_pointer_add(rf_buf *pointer, rf_str name)
     }
 }
 
-rf_status rfi_check_keywords(yyjson_val *schema, rf_str at, rf_err *err)
+rf_status rfi_schema_check_keywords(yyjson_val *schema, rf_str at, rf_err *err)
 {
     static const char *const single[] = {"type",   "properties", "required",
                                          "format", "x-type",     "$ref"};
@@ -83,7 +83,7 @@ static rf_status add_json_type(yyjson_val *v, rf_str at, unsigned *set, rf_err *
     if (yyjson_is_str(v))
         bit = json_type_bit(str_of(v));
     if (bit == 0) {
-        rf_str found = yyjson_is_str(v) ? rfi_shorten(str_of(v), SHOWN_BYTES)
+        rf_str found = yyjson_is_str(v) ? rfi_schema_shorten(str_of(v), SHOWN_BYTES)
                                         : rf_str_from(yyjson_get_type_desc(v));
         return rf_err_set(
             err, RF_EINVAL,
@@ -99,7 +99,7 @@ static rf_status add_json_type(yyjson_val *v, rf_str at, unsigned *set, rf_err *
     return RF_OK;
 }
 
-rf_status rfi_json_types(yyjson_val *schema, rf_str at, unsigned *set, rf_err *err)
+rf_status rfi_schema_json_types(yyjson_val *schema, rf_str at, unsigned *set, rf_err *err)
 {
     yyjson_val *type = yyjson_obj_get(schema, "type");
     yyjson_arr_iter it;
@@ -186,7 +186,7 @@ static rf_status apply_x_type(yyjson_val *v, unsigned declared, rf_str at, rf_co
             return rf_err_set(err, RF_EINVAL,
                               "%.*s/x-type: \"%.*s\" should be decimal(p,s) with 1 <= p <= %d and "
                               "s <= p",
-                              RF_STR_ARG(at), RF_STR_ARG(rfi_shorten(text, SHOWN_BYTES)),
+                              RF_STR_ARG(at), RF_STR_ARG(rfi_schema_shorten(text, SHOWN_BYTES)),
                               DECIMAL_DIGITS_MAX);
         }
         if ((declared & ~(unsigned)RFI_JSON_NULL & ~x_types[i].fits) != 0) {
@@ -199,7 +199,7 @@ static rf_status apply_x_type(yyjson_val *v, unsigned declared, rf_str at, rf_co
     return rf_err_set(err, RF_EINVAL,
                       "%.*s/x-type: \"%.*s\" is unknown; use text, bigint, double, boolean, "
                       "timestamp, date, json or decimal(p,s)",
-                      RF_STR_ARG(at), RF_STR_ARG(rfi_shorten(text, SHOWN_BYTES)));
+                      RF_STR_ARG(at), RF_STR_ARG(rfi_schema_shorten(text, SHOWN_BYTES)));
 }
 
 /* ---- a property ------------------------------------------------------------------------------ */
@@ -236,8 +236,8 @@ static rf_column_type string_column(yyjson_val *schema)
     return RF_COL_TEXT;
 }
 
-rf_status rfi_column_type(yyjson_val *root, yyjson_val *schema, rf_str at, rf_column *column,
-                          rf_err *err)
+rf_status rfi_schema_column_type(yyjson_val *root, yyjson_val *schema, rf_str at, rf_column *column,
+                                 rf_err *err)
 {
     unsigned declared;
     rf_status st;
@@ -253,9 +253,9 @@ rf_status rfi_column_type(yyjson_val *root, yyjson_val *schema, rf_str at, rf_co
     schema = resolve(root, schema);
     if (schema == NULL)
         return RF_OK;
-    st = rfi_check_keywords(schema, at, err);
+    st = rfi_schema_check_keywords(schema, at, err);
     if (st == RF_OK)
-        st = rfi_json_types(schema, at, &declared, err);
+        st = rfi_schema_json_types(schema, at, &declared, err);
     if (st != RF_OK)
         return st;
     x_type = yyjson_obj_get(schema, "x-type");

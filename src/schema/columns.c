@@ -88,9 +88,9 @@ static rf_status add_column(shape *s, yyjson_val *root, rf_str name, yyjson_val 
         return RF_OK; /* may never be present: there is nothing to read */
     rf_buf_init(&pointer, RFI_SCHEMA_BYTES_MAX * 2 + 64);
     rf_buf_add_cstr(&pointer, "/properties");
-    rfi_pointer_add(&pointer, name);
-    st = rfi_column_type(root, schema, rfi_shorten(rf_buf_str(&pointer), POINTER_BYTES_MAX), column,
-                         err);
+    rfi_schema_pointer_add(&pointer, name);
+    st = rfi_schema_column_type(
+        root, schema, rfi_schema_shorten(rf_buf_str(&pointer), POINTER_BYTES_MAX), column, err);
     rf_buf_clear(&pointer);
     if (st != RF_OK)
         return st;
@@ -114,8 +114,8 @@ static rf_status index_names(shape *s, rf_err *err)
 
         if (strcasecmp(a.p, b.p) != 0)
             continue;
-        a = rfi_shorten(a, POINTER_BYTES_MAX);
-        b = rfi_shorten(b, POINTER_BYTES_MAX);
+        a = rfi_schema_shorten(a, POINTER_BYTES_MAX);
+        b = rfi_schema_shorten(b, POINTER_BYTES_MAX);
         if (rf_str_eq(a, b)) {
             return rf_err_set(err, RF_EINVAL, "/properties: \"%.*s\" is there twice",
                               RF_STR_ARG(a));
@@ -188,9 +188,9 @@ static rf_status read_root(shape *s, yyjson_val *root, rf_err *err)
 
     if (!yyjson_is_obj(root))
         return rf_err_set(err, RF_EINVAL, "a schema must be a JSON object");
-    st = rfi_check_keywords(root, RF_STR(""), err);
+    st = rfi_schema_check_keywords(root, RF_STR(""), err);
     if (st == RF_OK)
-        st = rfi_json_types(root, RF_STR(""), &declared, err);
+        st = rfi_schema_json_types(root, RF_STR(""), &declared, err);
     if (st != RF_OK)
         return st;
     if (declared != 0 && (declared & RFI_JSON_OBJECT) == 0) {

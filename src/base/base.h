@@ -52,7 +52,7 @@ typedef enum rf_status {
 typedef struct rf_err {
     rf_status status;
     int os_errno;               /* 0 when the operating system was not the cause */
-    char text[RF_ERR_TEXT_MAX]; /* one line, fit to print, NUL-terminated */
+    char text[RF_ERR_TEXT_MAX]; /* one line of UTF-8, fit to print, NUL-terminated */
 } rf_err;
 
 /* The origin of an error: stores status and text, returns status (so: return rf_err_set(...)). */
@@ -96,6 +96,8 @@ int rf_str_cmp(rf_str a, rf_str b); /* bytewise, shorter first on a common prefi
 bool rf_str_to_u64(rf_str s, uint64_t *out);
 /* Well-formed UTF-8 (RFC 3629, no surrogates). *bad_at gets the first bad byte's index when false. */
 bool rf_utf8_valid(const char *p, size_t n, size_t *bad_at);
+/* Replaces every byte that is not part of well-formed UTF-8 by '?'. */
+void rf_utf8_scrub(char *p, size_t n);
 /* Levenshtein distance capped at `max`; for "did you mean". */
 size_t rf_edit_distance(rf_str a, rf_str b, size_t max);
 
@@ -203,7 +205,7 @@ typedef struct rf_hist {
 
 void rf_hist_record(rf_hist *h, uint64_t us);
 uint64_t rf_hist_quantile(const rf_hist *h, double q); /* us; 0 when empty */
-/* Number of records at or below `us`, for Prometheus buckets. */
+/* Number of records at or below `us`, for Prometheus buckets; those that share its bucket count. */
 uint64_t rf_hist_count_le(const rf_hist *h, uint64_t us);
 
 /* ---- diagnostics (the program's own log lines; the event log is log/) ---------------------------- */

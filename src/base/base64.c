@@ -12,6 +12,8 @@ static const char URL[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 
 static void add_encoded(rf_buf *b, const uint8_t *p, size_t n, const char *alphabet, bool pad)
 {
+    if (n == 0)
+        return;
     if (n > SIZE_MAX / 2 || !rf_buf_reserve(b, n / 3 * 4 + (n % 3 == 0 ? 0
                                                             : pad      ? 4
                                                                        : n % 3 + 1))) {
@@ -36,8 +38,7 @@ static void add_encoded(rf_buf *b, const uint8_t *p, size_t n, const char *alpha
         for (size_t k = n - i; pad && k < 3; k++)
             *out++ = '=';
     }
-    if (b->p != NULL)
-        b->n = (size_t)(out - b->p);
+    b->n = (size_t)(out - b->p);
 }
 
 void rf_buf_add_base64url(rf_buf *b, const void *p, size_t n)
@@ -66,6 +67,8 @@ static unsigned digit_value(unsigned char c, char c62, char c63)
 static bool decode(rf_str text, char c62, char c63, rf_buf *out)
 {
     size_t tail = text.n % 4;
+    if (text.n == 0)
+        return !out->failed;
     if (tail == 1 || !rf_buf_reserve(out, text.n / 4 * 3 + (tail == 0 ? 0 : tail - 1)))
         return false;
     uint8_t *to = (uint8_t *)out->p + out->n, *start = to;
@@ -84,8 +87,7 @@ static bool decode(rf_str text, char c62, char c63, rf_buf *out)
         for (size_t k = 0; k < bytes; k++)
             *to++ = (uint8_t)(v >> (16 - 8 * k));
     }
-    if (to != start)
-        out->n += (size_t)(to - start);
+    out->n += (size_t)(to - start);
     return true;
 }
 

@@ -116,43 +116,35 @@ void rf_buf_addf(rf_buf *b, const char *fmt, ...)
     va_end(again);
 }
 
-/* What follows the backslash; 0: as it is; 'u': \u00XX. */
-static char json_escape_of(unsigned char c)
+/* What follows the backslash; 0: the byte stands for itself; 'u': \u00XX. */
+static const char JSON_ESCAPES[256] = {
+    /* clang-format off */
+    'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'b', 't', 'n', 'u', 'f', 'r', 'u', 'u',
+    'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u',
+    /* clang-format on */
+    ['"'] = '"',
+    ['\\'] = '\\',
+    [0x7f] = 'u',
+};
+
+static void add_json_escape(rf_buf *b, unsigned char c)
 {
-    switch (c) {
-    case '"':
-    case '\\':
-        return (char)c;
-    case '\b':
-        return 'b';
-    case '\f':
-        return 'f';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return c < 0x20 || c == 0x7f ? 'u' : 0;
-    }
+    static const char HEX[] = "0123456789abcdef";
+    char text[6] = {'\\', JSON_ESCAPES[c], '0', '0', HEX[c >> 4], HEX[c & 15]};
+    rf_buf_add(b, text, text[1] == 'u' ? 6 : 2);
 }
 
 void rf_buf_add_json_str(rf_buf *b, rf_str s)
 {
-    static const char HEX[] = "0123456789abcdef";
     rf_buf_add_char(b, '"');
     size_t from = 0;
     for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        char escape = json_escape_of(c);
-        if (escape == 0)
+        if (JSON_ESCAPES[(unsigned char)s.p[i]] == 0)
             continue;
         if (i > from)
             rf_buf_add(b, s.p + from, i - from);
+        add_json_escape(b, (unsigned char)s.p[i]);
         from = i + 1;
-        char text[6] = {'\\', escape, '0', '0', HEX[c >> 4], HEX[c & 15]};
-        rf_buf_add(b, text, escape == 'u' ? 6 : 2);
     }
     if (s.n > from)
         rf_buf_add(b, s.p + from, s.n - from);

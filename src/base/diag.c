@@ -46,14 +46,6 @@ bool rf_diag_level_parse(rf_str text, rf_diag_level *out)
     return false;
 }
 
-/* Bytes that are not UTF-8 (a file name, a cut sequence) become '?'. */
-static void make_utf8(char *text, size_t n)
-{
-    size_t bad;
-    for (size_t from = 0; !rf_utf8_valid(text + from, n - from, &bad); from += bad + 1)
-        text[from + bad] = '?';
-}
-
 static void make_one_line(char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -113,12 +105,12 @@ void rf_diag(rf_diag_level level, const char *fmt, ...)
     size_t len = wanted < 0 ? 0 : RF_MIN((size_t)wanted, sizeof text - 1);
     if (wanted >= 0 && (size_t)wanted >= sizeof text)
         memcpy(text + sizeof text - 4, "...", 3);
-    make_utf8(text, len);
+    rf_utf8_scrub(text, len); /* a file name, a cut sequence */
 
     size_t n = 0;
     rf_time_format(rf_wall_us(), when);
     const char *shape = diag.json
-                            ? "{\"time\":\"%s\",\"level\":\"%s\",\"half\":\"%.32s\",\"message\":\""
+                            ? "{\"time\":\"%s\",\"level\":\"%s\",\"who\":\"%.32s\",\"message\":\""
                             : "%s %-5s %.32s: ";
     _Static_assert(sizeof head > RF_TIME_TEXT_MAX + 32 + 64, "the head fits");
 #pragma GCC diagnostic push

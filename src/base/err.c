@@ -27,30 +27,24 @@ static const char *const STATUS_NAMES[] = {
 };
 _Static_assert(RF_ARRAY_LEN(STATUS_NAMES) == RF_STATUS_COUNT, "every status has a name");
 
-/* rf_err.text is "one line, fit to print": paths and other people's words may hold anything. */
-static void make_one_line(char *text)
+/* The text is one line of UTF-8: paths and other people's words may hold anything. A sequence that
+ * was cut at the end of the buffer goes altogether. */
+static void tidy(char *text)
 {
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = ' ';
+    size_t n = strlen(text), lead = n;
+    if (n + 1 == RF_ERR_TEXT_MAX) {
+        while (lead > 0 && ((unsigned char)text[lead - 1] & 0xC0) == 0x80)
+            lead--;
+        if (lead > 0 && (unsigned char)text[lead - 1] >= 0xC0 &&
+            !rf_utf8_valid(text + lead - 1, n - lead + 1, NULL))
+            n = lead - 1;
     }
-}
-
-/* When text was cut at `cap`, drops the UTF-8 sequence that lost its tail. */
-static void trim_cut_utf8(char *text, size_t cap)
-{
-    size_t n = strlen(text);
-    if (n + 1 < cap)
-        return;
-    size_t start = n;
-    while (start > 0 && ((unsigned char)text[start - 1] & 0xC0) == 0x80)
-        start--;
-    if (start == 0)
-        return;
-    unsigned char lead = (unsigned char)text[start - 1];
-    size_t want = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    if (n - (start - 1) < want)
-        text[start - 1] = '\0';
+    text[n] = '\0';
+    rf_utf8_scrub(text, n);
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            text[i] = ' ';
+    }
 }
 
 /* Adds ": <more>" to a text of RF_ERR_TEXT_MAX bytes, as much as fits. */
@@ -63,7 +57,7 @@ static void append_phrase(char *text, const char *more)
     size_t add = RF_MIN(strlen(more), RF_ERR_TEXT_MAX - 1 - n - 2);
     memcpy(text + n + 2, more, add);
     text[n + 2 + add] = '\0';
-    trim_cut_utf8(text, RF_ERR_TEXT_MAX);
+    tidy(text);
 }
 
 RF_PRINTF(3, 0)
@@ -72,8 +66,7 @@ static void err_vset(rf_err *err, rf_status status, const char *fmt, va_list arg
     RF_ASSERT(err != NULL && status != RF_OK && status < RF_STATUS_COUNT);
     char text[RF_ERR_TEXT_MAX]; /* the arguments may point into err->text */
     vsnprintf(text, sizeof text, fmt, args);
-    trim_cut_utf8(text, sizeof text);
-    make_one_line(text);
+    tidy(text);
     memcpy(err->text, text, strlen(text) + 1);
     err->status = status;
     err->os_errno = 0;
@@ -125,9 +118,8 @@ void rf_err_note(rf_err *err, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    trim_cut_utf8(text, sizeof text);
+    tidy(text);
     append_phrase(text, err->text);
-    make_one_line(text);
     memcpy(err->text, text, strlen(text) + 1);
 }
 

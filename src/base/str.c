@@ -105,6 +105,16 @@ bool rf_utf8_valid(const char *p, size_t n, size_t *bad_at)
     return true;
 }
 
+void rf_utf8_scrub(char *p, size_t n)
+{
+    size_t bad;
+    while (!rf_utf8_valid(p, n, &bad)) {
+        p[bad] = '?';
+        p += bad + 1;
+        n -= bad + 1;
+    }
+}
+
 /* ---- edit distance -------------------------------------------------------------------------- */
 
 #define DISTANCE_MAX_LEN 128

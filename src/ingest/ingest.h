@@ -83,11 +83,14 @@ void rf_ingest_attr(rf_ingest_request *r, rf_str name, rf_str value);
  * the client until wake. Errors are kept for the outcome; after one that ends the request
  * (rf_ingest_failed) further bytes are ignored. */
 bool rf_ingest_feed(rf_ingest_request *r, const void *p, size_t n);
-/* The request cannot become a success any more; the server may answer at once and close. */
+/* The request cannot become a success any more; the server may answer and close as soon as there is a
+ * result, without rf_ingest_end. */
 bool rf_ingest_failed(const rf_ingest_request *r);
 /* The body is complete. The outcome comes with wake. */
 void rf_ingest_end(rf_ingest_request *r);
-/* The outcome, once ready; NULL before. Owned by the request. */
+/* The outcome, once ready (the body ended, or the request failed, and nothing of it is under way);
+ * NULL before. Owned by the request. Ask at every wake: what was fed while too much was in flight is
+ * decoded in this call, too. A wake that was on its way may still come after the result was seen. */
 typedef struct rf_ingest_outcome rf_ingest_outcome;
 const rf_ingest_outcome *rf_ingest_result(rf_ingest_request *r);
 /* Gives the request up at any time (client gone): what was submitted completes by itself, nothing
@@ -101,8 +104,10 @@ void rf_ingest_free(rf_ingest_request **r);
 typedef struct rf_ingest_error {
     uint64_t index;   /* of the event in the batch, 0-based; NDJSON: line, 1-based */
     rf_status status; /* RF_EINVAL, RF_ETOOBIG, RF_ECONFLICT, RF_EFORBIDDEN */
-    rf_event_fault fault; /* rule also: conflict-id, conflict-revision, system-domain,
-                             batch-spans-partitions */
+    rf_event_fault fault; /* rule also: conflict-id, conflict-revision, system-domain, and of the
+                             whole request: batch-spans-partitions, bad-encoding, expansion-limit,
+                             size. Then `index` is where it stopped: 0, or the first line of which
+                             nothing was taken. */
 } rf_ingest_error;
 
 struct rf_ingest_outcome {
@@ -119,7 +124,8 @@ struct rf_ingest_outcome {
     rf_ingest_error *errors;
     size_t error_count; /* <= RF_INGEST_ERRORS_MAX */
     /* Elements of a JSON array, comma separated, in order of input (rejected ones are absent):
-     * {"id":…,"domain":…,"partition":…,"offset":…,"stream":…,"revision":…,"duplicate":…} */
+     * {"id":…,"domain":…,"partition":…,"offset":…,"stream":…,"revision":…,"duplicate":…}
+     * results.failed: more than 64 MiB of them; the list is cut, all else holds. */
     rf_buf results;
 };
 

@@ -3,6 +3,12 @@
 #include "fake_log.h"
 #include "support.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
 #define EVENT(id)                                                                                  \
     "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"shop.order\"}"
 #define EVENT_OF(id, type, subject, more)                                                          \

@@ -2,8 +2,13 @@
 #include "fake_log.h"
 #include "support.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
 #include <zlib.h>
 #include <zstd.h>
+#include <cmocka.h>
 
 #define EVENT(id) "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"t\"}"
 

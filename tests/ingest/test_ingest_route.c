@@ -2,6 +2,12 @@
 #include "fake_log.h"
 #include "support.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
 static void domain__of_a_type__is_the_longest_prefix_of_whole_segments(void **state)
 {
     static const rf_domain_rule rules[] = {

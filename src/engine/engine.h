@@ -38,6 +38,9 @@ const char *rf_engine_version(const rf_engine *engine);
 void rf_engine_set_columns(rf_engine *engine, rf_columns *columns);
 /* The shape in force, or NULL: `data` is JSON. Lives as long as the engine. Any thread. */
 const rf_columns *rf_engine_columns(rf_engine *engine, rf_str type);
+/* Events of this type have been seen: its name is a relation even when it has no dot. Any thread. */
+void rf_engine_add_type(rf_engine *engine, rf_str type);
+bool rf_engine_has_type(rf_engine *engine, rf_str type); /* has columns or was added */
 
 /* ---- connections and statements ------------------------------------------------------------------- */
 
@@ -71,6 +74,10 @@ RF_CHECKED rf_status rf_conn_prepare(rf_conn *conn, rf_str sql, rf_stmt **out, r
 void rf_stmt_free(rf_stmt **stmt);
 rf_stmt_kind rf_stmt_get_kind(const rf_stmt *stmt);
 size_t rf_stmt_param_count(const rf_stmt *stmt);
+/* Of the result, known without running it. */
+size_t rf_stmt_column_count(const rf_stmt *stmt);
+void rf_stmt_column_name(const rf_stmt *stmt, size_t column, rf_buf *out);
+const char *rf_stmt_column_type(rf_stmt *stmt, size_t column); /* as rf_rows_column_type */
 /* Parameters are 1-based. */
 void rf_stmt_bind_null(rf_stmt *stmt, size_t at);
 void rf_stmt_bind_bool(rf_stmt *stmt, size_t at, bool v);

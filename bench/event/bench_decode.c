@@ -170,7 +170,8 @@ int main(int argc, char **argv)
     } SHAPES[] = {{"flight", add_flight}, {"travel", add_travel}};
     static corpus c;
     uint64_t rounds = 20, sink = 0;
-    if (argc > 1 && (!rf_str_to_u64(rf_str_from(argv[1]), &rounds) || rounds < 1 || rounds > 10000)) {
+    if (argc > 1 &&
+        (!rf_str_to_u64(rf_str_from(argv[1]), &rounds) || rounds < 1 || rounds > 10000)) {
         fprintf(stderr, "usage: bench_decode [ROUNDS]\n");
         return 2;
     }

@@ -3,7 +3,8 @@
  * diagnostics, histograms and the one seam to the disk (rf_io). Knows nothing of events.
  *
  * Conventions of the whole project
- *   - `const T *` arguments are borrowed until the function returns; a function that keeps one says so.
+ *   - `const T *` arguments are borrowed until the function returns; a function that keeps one says
+ * so.
  *   - An object is made by open/new (into `**out`) and ended by close/free, which take the address
  *     of the pointer, accept NULL inside it, and leave NULL. init/clear do the same for values.
  *   - A function that can fail for reasons outside the program returns rf_status and, when that is
@@ -28,17 +29,17 @@
 /* What the caller can do about it. The texts and HTTP statuses hang on these (server/). */
 typedef enum rf_status {
     RF_OK = 0,
-    RF_EINVAL,       /* the input is wrong: change it */
-    RF_ENOTFOUND,    /* no such thing */
-    RF_ECONFLICT,    /* same id with other content, or the expected revision is not the actual one */
-    RF_EFORBIDDEN,   /* a rule of ours refuses it */
-    RF_ETOOBIG,      /* over a stated limit */
-    RF_EFULL,        /* no space: nothing stored, try later */
-    RF_EBUSY,        /* overloaded, starting or locked by another: try later */
-    RF_EFENCED,      /* the partition stopped taking writes; outcome of in-flight ones unknown */
-    RF_ETIMEOUT,     /* a deadline passed */
-    RF_ECANCELED,    /* stopped on request */
-    RF_ECORRUPT,     /* bytes on disk are not what was written */
+    RF_EINVAL,     /* the input is wrong: change it */
+    RF_ENOTFOUND,  /* no such thing */
+    RF_ECONFLICT,  /* same id with other content, or the expected revision is not the actual one */
+    RF_EFORBIDDEN, /* a rule of ours refuses it */
+    RF_ETOOBIG,    /* over a stated limit */
+    RF_EFULL,      /* no space: nothing stored, try later */
+    RF_EBUSY,      /* overloaded, starting or locked by another: try later */
+    RF_EFENCED,    /* the partition stopped taking writes; outcome of in-flight ones unknown */
+    RF_ETIMEOUT,   /* a deadline passed */
+    RF_ECANCELED,  /* stopped on request */
+    RF_ECORRUPT,   /* bytes on disk are not what was written */
     RF_EUNSUPPORTED, /* understood, but this version cannot do it */
     RF_EIO,          /* the operating system refused: os_errno says how */
     RF_ENOMEM,       /* out of memory or over a memory limit */
@@ -48,7 +49,8 @@ typedef enum rf_status {
 
 #define RF_ERR_TEXT_MAX 512
 
-/* What happened. Lives on the caller's stack; no allocation. Zero-initialise: `rf_err err = {0};` */
+/* What happened. Lives on the caller's stack; no allocation. Zero-initialise: `rf_err err = {0};`
+ */
 typedef struct rf_err {
     rf_status status;
     int os_errno;               /* 0 when the operating system was not the cause */
@@ -94,7 +96,8 @@ bool rf_str_starts(rf_str s, rf_str prefix);
 int rf_str_cmp(rf_str a, rf_str b); /* bytewise, shorter first on a common prefix */
 /* Whole string is a decimal number without sign that fits; false otherwise. */
 bool rf_str_to_u64(rf_str s, uint64_t *out);
-/* Well-formed UTF-8 (RFC 3629, no surrogates). *bad_at gets the first bad byte's index when false. */
+/* Well-formed UTF-8 (RFC 3629, no surrogates). *bad_at gets the first bad byte's index when false.
+ */
 bool rf_utf8_valid(const char *p, size_t n, size_t *bad_at);
 /* Replaces every byte that is not part of well-formed UTF-8 by '?'. */
 void rf_utf8_scrub(char *p, size_t n);
@@ -122,7 +125,8 @@ void rf_buf_add_char(rf_buf *b, char c);
 void rf_buf_add_u64(rf_buf *b, uint64_t v); /* decimal */
 void rf_buf_add_i64(rf_buf *b, int64_t v);
 void rf_buf_addf(rf_buf *b, const char *fmt, ...) RF_PRINTF(2, 3);
-/* A JSON string with quotes; control characters, quote and backslash escaped; bytes must be UTF-8. */
+/* A JSON string with quotes; control characters, quote and backslash escaped; bytes must be UTF-8.
+ */
 void rf_buf_add_json_str(rf_buf *b, rf_str s);
 /* Appends a NUL that n does not count, and returns p; NULL when failed. */
 const char *rf_buf_cstr(rf_buf *b);
@@ -132,9 +136,10 @@ rf_str rf_buf_str(const rf_buf *b);
 typedef struct rf_arena rf_arena;
 rf_arena *rf_arena_new(size_t block_bytes); /* NULL without memory */
 void rf_arena_free(rf_arena **a);
-void rf_arena_reset(rf_arena *a);                /* keeps the first block */
-void *rf_arena_alloc(rf_arena *a, size_t bytes); /* 16-byte aligned, not zeroed; NULL without memory */
-rf_str rf_arena_dup(rf_arena *a, rf_str s);      /* adds a NUL after it; p NULL without memory */
+void rf_arena_reset(rf_arena *a); /* keeps the first block */
+void *rf_arena_alloc(rf_arena *a,
+                     size_t bytes);         /* 16-byte aligned, not zeroed; NULL without memory */
+rf_str rf_arena_dup(rf_arena *a, rf_str s); /* adds a NUL after it; p NULL without memory */
 char *rf_arena_printf(rf_arena *a, const char *fmt, ...) RF_PRINTF(2, 3);
 size_t rf_arena_bytes(const rf_arena *a); /* bytes held from the system */
 
@@ -159,7 +164,8 @@ bool rf_time_parse(rf_str text, int64_t *out_us);
  * returns the length. */
 size_t rf_time_format(int64_t us, char out[static RF_TIME_TEXT_MAX]);
 
-/* ---- hashing ---------------------------------------------------------------------------------- */
+/* ---- hashing ----------------------------------------------------------------------------------
+ */
 
 typedef struct rf_hash128 {
     uint64_t lo, hi;
@@ -191,7 +197,8 @@ void rf_buf_add_base64(rf_buf *b, const void *p, size_t n);
 bool rf_base64url_decode(rf_str text, rf_buf *out);
 bool rf_base64_decode(rf_str text, rf_buf *out);
 
-/* ---- histogram ---------------------------------------------------------------------------------- */
+/* ---- histogram ----------------------------------------------------------------------------------
+ */
 
 /*
  * Log-linear histogram of microseconds (32 sub-buckets per power of two: 3 % error). Any thread may
@@ -208,9 +215,15 @@ uint64_t rf_hist_quantile(const rf_hist *h, double q); /* us; 0 when empty */
 /* Number of records at or below `us`, for Prometheus buckets; those that share its bucket count. */
 uint64_t rf_hist_count_le(const rf_hist *h, uint64_t us);
 
-/* ---- diagnostics (the program's own log lines; the event log is log/) ---------------------------- */
+/* ---- diagnostics (the program's own log lines; the event log is log/)
+ * ---------------------------- */
 
-typedef enum rf_diag_level { RF_DIAG_DEBUG, RF_DIAG_INFO, RF_DIAG_WARN, RF_DIAG_ERROR } rf_diag_level;
+typedef enum rf_diag_level {
+    RF_DIAG_DEBUG,
+    RF_DIAG_INFO,
+    RF_DIAG_WARN,
+    RF_DIAG_ERROR
+} rf_diag_level;
 
 /* Process-wide, set once at start before threads. `who` ("write", "read", "cli") is kept. */
 void rf_diag_init(rf_diag_level level, bool json, const char *who);
@@ -218,7 +231,8 @@ void rf_diag_init(rf_diag_level level, bool json, const char *who);
 void rf_diag(rf_diag_level level, const char *fmt, ...) RF_PRINTF(2, 3);
 bool rf_diag_level_parse(rf_str text, rf_diag_level *out);
 
-/* ---- the disk --------------------------------------------------------------------------------------- */
+/* ---- the disk
+ * --------------------------------------------------------------------------------------- */
 
 /*
  * The one seam between refold and the disk: everything the write half does to files goes through
@@ -258,7 +272,8 @@ struct rf_io {
     rf_status (*unlink)(rf_io *io, const char *path, rf_err *err);
     rf_status (*mkdir)(rf_io *io, const char *path, rf_err *err); /* fine when it exists */
     rf_status (*sync_dir)(rf_io *io, const char *path, rf_err *err);
-    /* Calls each(name) for every entry but "." and "..", in no order. RF_ENOTFOUND: no directory. */
+    /* Calls each(name) for every entry but "." and "..", in no order. RF_ENOTFOUND: no directory.
+     */
     rf_status (*list)(rf_io *io, const char *path, void (*each)(void *arg, const char *name),
                       void *arg, rf_err *err);
     /* Takes an exclusive advisory lock on an open file for as long as it is open; RF_EBUSY when
@@ -276,7 +291,8 @@ RF_CHECKED rf_status rf_io_write_file(rf_io *io, const char *path, rf_str bytes,
 /* mkdir -p. */
 RF_CHECKED rf_status rf_io_mkdirs(rf_io *io, const char *path, rf_err *err);
 
-/* ---- little-endian access to unaligned bytes ------------------------------------------------------- */
+/* ---- little-endian access to unaligned bytes
+ * ------------------------------------------------------- */
 
 uint16_t rf_le16(const void *p);
 uint32_t rf_le32(const void *p);

@@ -37,14 +37,41 @@ static const struct {
     [RFI_EXTENSION] = {{"", 0}, SIZE_MAX},
 };
 
+static inline rfi_attr one_of(rf_str name, rfi_attr attr)
+{
+    return memcmp(name.p, ATTRS[attr].name.p, name.n) == 0 ? attr : RFI_EXTENSION;
+}
+
+/* By length first: decoding asks this for every member. test_decode checks it against ATTRS. */
 rfi_attr rfi_attr_of(rf_str name)
 {
-    for (rfi_attr a = 0; a < RFI_EXTENSION; a++) {
-        /* Not rf_str_eq: a call for each would be dear, and the lengths settle nearly all. */
-        if (name.n == ATTRS[a].name.n && memcmp(name.p, ATTRS[a].name.p, name.n) == 0)
-            return a;
+    switch (name.n) {
+    case 2:
+        return one_of(name, RFI_ID);
+    case 4:
+        return name.p[0] == 'd'   ? one_of(name, RFI_DATA)
+               : name.p[1] == 'i' ? one_of(name, RFI_TIME)
+                                  : one_of(name, RFI_TYPE);
+    case 6:
+        return one_of(name, RFI_SOURCE);
+    case 7:
+        return one_of(name, RFI_SUBJECT);
+    case 10:
+        return name.p[0] == 'd' ? one_of(name, RFI_DATASCHEMA) : one_of(name, RFI_TRACESTATE);
+    case 11:
+        return name.p[0] == 's'   ? one_of(name, RFI_SPECVERSION)
+               : name.p[0] == 'c' ? one_of(name, RFI_CAUSATIONID)
+               : name.p[0] == 't' ? one_of(name, RFI_TRACEPARENT)
+                                  : one_of(name, RFI_DATA_BASE64);
+    case 13:
+        return one_of(name, RFI_CORRELATIONID);
+    case 15:
+        return one_of(name, RFI_DATACONTENTTYPE);
+    case 16:
+        return one_of(name, RFI_EXPECTEDREVISION);
+    default:
+        return RFI_EXTENSION;
     }
-    return RFI_EXTENSION;
 }
 
 /* ---- the decoder ----------------------------------------------------------------------------- */
@@ -60,7 +87,7 @@ rf_decoder *rf_decoder_new(const rf_event_limits *limits, uint64_t content_seed)
     rf_buf_init(&d->scratch, SIZE_MAX);
     rfi_json_init(&d->json, content_seed);
     for (rfi_attr a = 0; a < RFI_ATTR_COUNT; a++)
-        d->names[a] = rf_hash_fast(ATTRS[a].name.p, ATTRS[a].name.n, content_seed);
+        d->names[a] = rfi_hash(&d->json, ATTRS[a].name);
     return d;
 }
 
@@ -96,17 +123,17 @@ void rfi_attrs_begin(rf_decoder *d, rf_event *out, rf_expect *expect)
 
 /* ---- checks of one value --------------------------------------------------------------------- */
 
-RF_PRINTF(5, 6)
-static rf_status attr_fault(rf_event_fault *fault, rfi_place place, rf_status status,
-                            const char *rule, const char *fmt, ...)
+RFI_COLD RF_PRINTF(5, 6) static rf_status
+    attr_fault(rf_event_fault *fault, const rfi_place *place, rf_status status, const char *rule,
+               const char *fmt, ...)
 {
     char detail[sizeof fault->detail];
     va_list args;
     va_start(args, fmt);
     vsnprintf(detail, sizeof detail, fmt, args);
     va_end(args);
-    rfi_fault(fault, status, rule, place.position, "%s", detail);
-    (void)rfi_fault_path(fault, place.name);
+    rfi_fault(fault, status, rule, place->position, "%s", detail);
+    (void)rfi_fault_path(fault, place->name);
     return status;
 }
 
@@ -124,48 +151,58 @@ static bool name_valid(rf_str name)
 
 #define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
 
-/* Some byte is below `limit` (at most 0x80) or is DEL; eight at a time. */
-static bool has_byte_below(rf_str s, unsigned char limit)
+static inline uint64_t load64(const char *p)
 {
-    const uint64_t high = EACH_BYTE(0x80);
-    size_t i = 0;
-    for (; s.n - i >= 8; i += 8) {
-        uint64_t v = rf_le64(s.p + i), del = v ^ EACH_BYTE(0x7f);
-        uint64_t below = (v - EACH_BYTE(limit)) & ~v, is_del = (del - EACH_BYTE(1)) & ~del;
-        if ((below | is_del) & high)
-            return true;
-    }
-    for (; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c < limit || c == 0x7f)
-            return true;
-    }
-    return false;
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
 }
 
-static rf_status check_text(rfi_attr attr, rfi_place place, rf_str v, rf_event_fault *fault)
+/* Not zero when one of the eight bytes is below `limit` (at most 0x80) or is DEL. */
+static inline uint64_t bad_bytes(uint64_t v, unsigned char limit)
+{
+    uint64_t del = v ^ EACH_BYTE(0x7f);
+    return (((v - EACH_BYTE(limit)) & ~v) | ((del - EACH_BYTE(1)) & ~del)) & EACH_BYTE(0x80);
+}
+
+/* Some byte is below `limit` or is DEL. Eight at a time, the last eight overlapping. */
+static inline bool has_byte_below(rf_str s, unsigned char limit)
+{
+    uint64_t bad = 0;
+    if (s.n >= 8) {
+        for (size_t i = 0; i + 8 < s.n; i += 8)
+            bad |= bad_bytes(load64(s.p + i), limit);
+        return (bad | bad_bytes(load64(s.p + s.n - 8), limit)) != 0;
+    }
+    for (size_t i = 0; i < s.n; i++)
+        bad |= (unsigned char)s.p[i] < limit || s.p[i] == 0x7f;
+    return bad != 0;
+}
+
+static rf_status check_text(rfi_attr attr, const rfi_place *place, rf_str v, rf_event_fault *fault)
 {
     if (v.n == 0 && attr != RFI_EXTENSION && attr != RFI_TRACESTATE)
         return attr_fault(fault, place, RF_EINVAL, "empty-attribute",
-                          "The attribute %.*s is empty; give it a value%s.", RF_STR_ARG(place.name),
-                          attr <= RFI_TYPE ? "" : " or leave it out");
+                          "The attribute %.*s is empty; give it a value%s.",
+                          RF_STR_ARG(place->name), attr <= RFI_TYPE ? "" : " or leave it out");
     if (v.n > RF_ATTR_MAX)
         return attr_fault(fault, place, RF_EINVAL, "attribute-too-long",
                           "The attribute %.*s has %zu bytes; at most %d are allowed.",
-                          RF_STR_ARG(place.name), v.n, RF_ATTR_MAX);
+                          RF_STR_ARG(place->name), v.n, RF_ATTR_MAX);
+    bool uri = attr == RFI_SOURCE || attr == RFI_DATASCHEMA;
+    if (!has_byte_below(v, uri ? 0x21 : 0x20))
+        return RF_OK;
     if (has_byte_below(v, 0x20))
         return attr_fault(fault, place, RF_EINVAL, "control-character",
                           "The attribute %.*s holds a control character (below U+0020, or U+007F).",
-                          RF_STR_ARG(place.name));
-    if ((attr == RFI_SOURCE || attr == RFI_DATASCHEMA) && has_byte_below(v, 0x21))
-        return attr_fault(fault, place, RF_EINVAL, "bad-uri",
-                          "The attribute %.*s is a URI and cannot hold a space; write %%20.",
-                          RF_STR_ARG(place.name));
-    return RF_OK;
+                          RF_STR_ARG(place->name));
+    return attr_fault(fault, place, RF_EINVAL, "bad-uri",
+                      "The attribute %.*s is a URI and cannot hold a space; write %%20.",
+                      RF_STR_ARG(place->name));
 }
 
-static rf_status keep_extension(rf_decoder *d, rf_str name, rfi_value_kind kind,
-                                rf_str value, rf_event_fault *fault)
+static rf_status keep_extension(rf_decoder *d, rf_str name, rfi_value_kind kind, rf_str value,
+                                rf_event_fault *fault)
 {
     if (d->extension_count == d->extension_cap) {
         size_t cap = RF_MAX(d->extension_cap * 2, EXTENSIONS_FIRST);
@@ -188,17 +225,10 @@ static void add_to_content(rf_decoder *d, rf_hash128 name, rf_hash128 value)
     d->sum.hi += h.hi;
 }
 
-/* Attributes and binary data under a seed of their own: the string "1" as an attribute is not the
- * string "1" as data. */
-static rf_hash128 bytes_hash(const rf_decoder *d, rf_str s)
-{
-    return rf_hash_fast(s.p, s.n, d->json.seed + 2);
-}
-
 /* ---- setting --------------------------------------------------------------------------------- */
 
-static rf_status set_special(rf_event *out, rf_expect *expect, rfi_attr attr, rfi_place place,
-                             rf_str value, rf_event_fault *fault)
+static rf_status set_special(rf_event *out, rf_expect *expect, rfi_attr attr,
+                             const rfi_place *place, rf_str value, rf_event_fault *fault)
 {
     int quoted = (int)RF_MIN(value.n, QUOTE_MAX);
     rf_expect parsed = {.kind = RF_EXPECT_ANY};
@@ -230,24 +260,25 @@ static rf_status set_special(rf_event *out, rf_expect *expect, rfi_attr attr, rf
 }
 
 rf_status rfi_attrs_set(rf_decoder *d, rf_event *out, rf_expect *expect, rfi_attr attr,
-                        rfi_place place, rfi_value_kind kind, rf_str value, rf_event_fault *fault)
+                        const rfi_place *place, rfi_value_kind kind, rf_str value,
+                        rf_event_fault *fault)
 {
     RF_ASSERT(attr != RFI_DATA && attr != RFI_DATA_BASE64);
     bool extension = attr == RFI_EXTENSION || attr == RFI_TRACESTATE;
-    if (attr == RFI_EXTENSION && !name_valid(place.name))
+    if (attr == RFI_EXTENSION && !name_valid(place->name))
         return attr_fault(fault, place, RF_EINVAL, "bad-attribute-name",
                           "\"%.*s\" cannot be an attribute: names are 1 to %d lower-case letters "
                           "and digits.",
-                          (int)RF_MIN(place.name.n, QUOTE_MAX), place.name.p, NAME_MAX_BYTES);
+                          (int)RF_MIN(place->name.n, QUOTE_MAX), place->name.p, NAME_MAX_BYTES);
     bool number = kind == RFI_INTEGER && attr == RFI_EXPECTEDREVISION;
     if (kind != RFI_STRING && !extension && !number)
         return attr_fault(fault, place, RF_EINVAL, "bad-attribute-type",
-                          "The attribute %.*s must be a string.", RF_STR_ARG(place.name));
+                          "The attribute %.*s must be a string.", RF_STR_ARG(place->name));
     rf_status st = check_text(attr, place, value, fault);
     if (st == RF_OK)
         st = set_special(out, expect, attr, place, value, fault);
     if (st == RF_OK && extension)
-        st = keep_extension(d, place.name, kind, value, fault);
+        st = keep_extension(d, place->name, kind, value, fault);
     if (st != RF_OK)
         return st;
 
@@ -255,10 +286,9 @@ rf_status rfi_attrs_set(rf_decoder *d, rf_event *out, rf_expect *expect, rfi_att
         memcpy((char *)out + ATTRS[attr].offset, &value, sizeof value);
     d->seen |= 1u << attr;
     if (attr < RFI_TRACEPARENT)
-        add_to_content(d, d->names[attr], bytes_hash(d, value));
+        add_to_content(d, d->names[attr], rfi_hash(&d->json, value));
     else if (attr == RFI_EXTENSION)
-        add_to_content(d, rf_hash_fast(place.name.p, place.name.n, d->json.seed),
-                       bytes_hash(d, value));
+        add_to_content(d, rfi_hash(&d->json, place->name), rfi_hash(&d->json, value));
     return RF_OK;
 }
 
@@ -275,7 +305,7 @@ void rfi_attrs_data_binary(rf_decoder *d, rf_event *out, rf_str bytes)
     out->data_kind = RF_DATA_BINARY;
     out->data = bytes;
     d->seen |= 1u << RFI_DATA_BASE64;
-    add_to_content(d, d->names[RFI_DATA_BASE64], bytes_hash(d, bytes));
+    add_to_content(d, d->names[RFI_DATA_BASE64], rfi_hash(&d->json, bytes));
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -314,7 +344,7 @@ rf_status rfi_attrs_end(rf_decoder *d, rf_event *out, rf_event_fault *fault)
     for (size_t i = 0; i < RF_ARRAY_LEN(REQUIRED); i++) {
         rf_str name = ATTRS[REQUIRED[i]].name;
         if ((d->seen & 1u << REQUIRED[i]) == 0)
-            return attr_fault(fault, (rfi_place){name, 0}, RF_EINVAL, "missing-attribute",
+            return attr_fault(fault, &(rfi_place){name, 0}, RF_EINVAL, "missing-attribute",
                               "The attribute %.*s is missing: an event needs specversion, id, "
                               "source and type.",
                               RF_STR_ARG(name));

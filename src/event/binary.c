@@ -62,7 +62,7 @@ rf_status rf_event_binary_attr(rf_decoder *d, rf_event *out, rf_expect *expect, 
                       "In binary mode the type of the data is the header Content-Type.");
     if (seen_before(d, attr, name))
         return refuse(fault, "duplicate-key", name, "The header is there twice.");
-    return rfi_attrs_set(d, out, expect, attr, (rfi_place){name, 0}, RFI_STRING, value, fault);
+    return rfi_attrs_set(d, out, expect, attr, &(rfi_place){name, 0}, RFI_STRING, value, fault);
 }
 
 /* The media type without parameters, compared without case. */
@@ -121,7 +121,7 @@ rf_status rf_event_binary_finish(rf_decoder *d, rf_event *out, rf_str content_ty
         if (kept.p == NULL)
             return rfi_fault_no_memory(fault);
         st = rfi_attrs_set(d, out, NULL, RFI_DATACONTENTTYPE,
-                           (rfi_place){RF_STR("datacontenttype"), 0}, RFI_STRING, kept, fault);
+                           &(rfi_place){RF_STR("datacontenttype"), 0}, RFI_STRING, kept, fault);
     }
     if (st == RF_OK && body.n > 0) {
         if (is_json_type(content_type))

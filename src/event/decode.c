@@ -1,11 +1,9 @@
 /*
- * One CloudEvent in JSON format. Two passes over the event's own members: the first checks the shape
- * of everything (depth, duplicate keys), the second the attributes, so that which rule a bad event
- * breaks first does not hang on the order of its members.
+ * One CloudEvent in JSON format. Two passes over the event's own members: the first checks the
+ * shape of everything (depth, duplicate keys), the second the attributes, so that which rule a bad
+ * event breaks first does not hang on the order of its members.
  */
 #include "event/event_int.h"
-
-#include <string.h>
 
 /* What the second pass needs of the first. */
 typedef struct members {
@@ -14,24 +12,46 @@ typedef struct members {
     rf_hash128 data_content;
 } members;
 
+/* In place of a hash the key of a known attribute carries its number; hashes of others have the
+ * highest bit set. */
+#define OTHER_KEY (UINT64_C(1) << 63)
+
 static yyjson_val *member_key(const rf_decoder *d, size_t i)
 {
     return d->json.keys[i].key;
+}
+
+static rfi_attr member_attr(const rf_decoder *d, size_t i)
+{
+    uint64_t hash = d->json.keys[i].hash;
+    return hash < OTHER_KEY ? (rfi_attr)hash : RFI_EXTENSION;
 }
 
 /* ---- first pass ------------------------------------------------------------------------------ */
 
 static rf_status push_own_keys(rf_decoder *d, yyjson_val *root, members *m, rf_event_fault *fault)
 {
-    yyjson_val *key = unsafe_yyjson_get_first(root), *duplicate;
+    yyjson_val *key = unsafe_yyjson_get_first(root), *duplicate = NULL;
+    uint32_t known = 0;
+    size_t others = 0;
     m->count = unsafe_yyjson_get_len(root);
     for (size_t i = 0; i < m->count; i++) {
-        rf_hash128 unused;
-        if (!rfi_json_push_key(&d->json, key, &unused))
+        rf_str name = rfi_val_str(key);
+        rfi_attr attr = rfi_attr_of(name);
+        uint64_t hash = attr;
+        if (attr == RFI_EXTENSION) {
+            hash = rfi_hash(&d->json, name).lo | OTHER_KEY;
+            others++;
+        } else if (known & 1u << attr) {
+            duplicate = key;
+            break;
+        }
+        known |= 1u << attr;
+        if (!rfi_json_push_key(&d->json, key, hash))
             return rfi_fault_no_memory(fault);
         key = unsafe_yyjson_get_next(key + 1);
     }
-    if (!rfi_json_find_duplicate(&d->json, 0, &duplicate))
+    if (duplicate == NULL && others > 1 && !rfi_json_find_duplicate(&d->json, 0, &duplicate))
         return rfi_fault_no_memory(fault);
     if (duplicate == NULL)
         return RF_OK;
@@ -48,7 +68,7 @@ static rf_status check_shape(rf_decoder *d, yyjson_val *root, members *m, rf_eve
     for (size_t i = 0; i < m->count && st == RF_OK; i++) {
         yyjson_val *key = member_key(d, i), *value = key + 1;
         rf_str name = rfi_val_str(key);
-        bool data = rf_str_eq(name, RF_STR("data"));
+        bool data = member_attr(d, i) == RFI_DATA;
         rf_hash128 unused;
         if (data || unsafe_yyjson_is_ctn(value))
             st = rfi_json_walk(&d->json, value, d->limits.depth_max - 1, m->text, name,
@@ -59,11 +79,20 @@ static rf_status check_shape(rf_decoder *d, yyjson_val *root, members *m, rf_eve
 
 /* ---- second pass ----------------------------------------------------------------------------- */
 
+/* A string has the same bytes in the text: it ends there where it ends unescaped. With an escape it
+ * is longer in the text, and a quote at that place would be an escaped one. */
+static inline bool is_plain(rf_str text, size_t at, size_t n)
+{
+    return text.p[at + n] == '"' && (n == 0 || text.p[at + n - 1] != '\\');
+}
+
 /* Where the value of the i-th member begins. The text is valid JSON here. */
 static size_t value_at(const rf_decoder *d, const members *m, size_t i)
 {
-    size_t at = rfi_json_at(&d->json, member_key(d, i));
-    at = rfi_skip_space(m->text, rfi_string_end(m->text, at) + 1);
+    yyjson_val *key = member_key(d, i);
+    size_t at = rfi_json_at(&d->json, key), n = rfi_val_str(key).n;
+    size_t end = is_plain(m->text, at, n) ? at + n : rfi_string_end(m->text, at);
+    at = rfi_skip_space(m->text, end + 1);
     return rfi_skip_space(m->text, at + 1); /* behind the colon */
 }
 
@@ -79,14 +108,14 @@ static rf_str value_slice(const rf_decoder *d, const members *m, size_t i)
     return rfi_trim((rf_str){rest.p, rest.n - 1}); /* without the comma or the brace */
 }
 
-/* The bytes of a string: borrowed from the text when it has no escapes, else from the arena. The
- * first escape would stand within the first n bytes, n being the unescaped length. */
+/* The bytes of a string, which outlive the parser's copy: borrowed from the text, or the arena's.
+ */
 static rf_str string_bytes(rf_decoder *d, const members *m, const yyjson_val *v)
 {
     rf_str s = rfi_val_str(v);
-    rf_str raw = {m->text.p + rfi_json_at(&d->json, v), s.n};
-    if (s.n == 0 || memchr(raw.p, '\\', raw.n) == NULL)
-        return raw;
+    size_t at = rfi_json_at(&d->json, v);
+    if (is_plain(m->text, at, s.n))
+        return (rf_str){m->text.p + at, s.n};
     return rf_arena_dup(d->arena, s);
 }
 
@@ -94,7 +123,7 @@ static rf_status take_attribute(rf_decoder *d, members *m, size_t i, rf_event *o
                                 rf_expect *expect, rfi_attr attr, rf_event_fault *fault)
 {
     const yyjson_val *value = member_key(d, i) + 1;
-    rfi_place place = {rfi_val_str(member_key(d, i)), rfi_json_at(&d->json, member_key(d, i)) - 1};
+    rfi_place place = {rfi_val_str(member_key(d, i)), 0};
     rfi_value_kind kind;
     rf_str text;
     switch ((uint8_t)value->tag & (YYJSON_TYPE_MASK | YYJSON_SUBTYPE_MASK)) {
@@ -103,6 +132,7 @@ static rf_status take_attribute(rf_decoder *d, members *m, size_t i, rf_event *o
     case YYJSON_TYPE_STR:
     case YYJSON_TYPE_STR | YYJSON_SUBTYPE_NOESC:
         kind = RFI_STRING;
+        place.position = rfi_json_at(&d->json, value) - 1;
         text = string_bytes(d, m, value);
         if (text.p == NULL)
             return rfi_fault_no_memory(fault);
@@ -110,11 +140,13 @@ static rf_status take_attribute(rf_decoder *d, members *m, size_t i, rf_event *o
     case YYJSON_TYPE_BOOL | YYJSON_SUBTYPE_FALSE:
     case YYJSON_TYPE_BOOL | YYJSON_SUBTYPE_TRUE:
         kind = RFI_BOOLEAN;
+        place.position = value_at(d, m, i);
         text = value_slice(d, m, i);
         break;
     case YYJSON_TYPE_NUM | YYJSON_SUBTYPE_UINT:
     case YYJSON_TYPE_NUM | YYJSON_SUBTYPE_SINT:
         kind = RFI_INTEGER;
+        place.position = value_at(d, m, i);
         text = value_slice(d, m, i);
         if (unsafe_yyjson_is_uint((void *)(uintptr_t)value) && value->uni.u64 <= INT64_MAX)
             break;
@@ -129,8 +161,7 @@ static rf_status take_attribute(rf_decoder *d, members *m, size_t i, rf_event *o
         (void)rfi_fault_path(fault, place.name);
         return RF_EINVAL;
     }
-    place.position = value_at(d, m, i);
-    return rfi_attrs_set(d, out, expect, attr, place, kind, text, fault);
+    return rfi_attrs_set(d, out, expect, attr, &place, kind, text, fault);
 }
 
 static rf_status take_base64(rf_decoder *d, members *m, size_t i, rf_event *out,
@@ -167,7 +198,7 @@ static rf_status take_members(rf_decoder *d, members *m, rf_event *out, rf_expec
 {
     rf_status st = RF_OK;
     for (size_t i = 0; i < m->count && st == RF_OK; i++) {
-        rfi_attr attr = rfi_attr_of(rfi_val_str(member_key(d, i)));
+        rfi_attr attr = member_attr(d, i);
         if (attr == RFI_DATA)
             rfi_attrs_data_json(d, out, value_slice(d, m, i), m->data_content);
         else if (attr == RFI_DATA_BASE64)

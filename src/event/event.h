@@ -21,10 +21,10 @@ typedef enum rf_data_kind {
  * log block; the function that fills an event says until when. Absent attributes have n == 0.
  */
 typedef struct rf_event {
-    rf_str id, source, type;                    /* required, 1..RF_ATTR_MAX bytes of UTF-8 */
-    rf_str subject, datacontenttype, dataschema; /* optional */
-    rf_str time_text;                            /* `time` as sent */
-    int64_t time_us;                             /* its value; RF_TIME_NONE when absent */
+    rf_str id, source, type;                        /* required, 1..RF_ATTR_MAX bytes of UTF-8 */
+    rf_str subject, datacontenttype, dataschema;    /* optional */
+    rf_str time_text;                               /* `time` as sent */
+    int64_t time_us;                                /* its value; RF_TIME_NONE when absent */
     rf_str correlationid, causationid, traceparent; /* extensions that refold knows */
     /* Every other extension, as members of a JSON object without the braces, in order of name:
      * `"a":"x","b":true`. Values are strings, booleans or integers (CloudEvents types). */
@@ -49,8 +49,8 @@ rf_str rf_event_stream(const rf_event *e);
 
 /* ---- limits -------------------------------------------------------------------------------- */
 
-#define RF_ATTR_MAX 4096        /* bytes of one attribute */
-#define RF_EVENT_DEPTH_CAP 512  /* hard cap on nesting, whatever the options say */
+#define RF_ATTR_MAX 4096       /* bytes of one attribute */
+#define RF_EVENT_DEPTH_CAP 512 /* hard cap on nesting, whatever the options say */
 #define RF_EVENT_BYTES_CAP (16u << 20)
 
 typedef struct rf_event_limits {
@@ -60,7 +60,8 @@ typedef struct rf_event_limits {
 
 #define RF_EVENT_LIMITS_DEFAULT ((rf_event_limits){.event_bytes_max = 1u << 20, .depth_max = 64})
 
-/* ---- expected revision ------------------------------------------------------------------------ */
+/* ---- expected revision ------------------------------------------------------------------------
+ */
 
 /* What the producer expects of the stream before this event (extension `expectedrevision`: a
  * number, "no-stream", "stream-exists" or "any"; not stored). */
@@ -72,7 +73,8 @@ typedef struct rf_expect {
 /* Parses the attribute's text; false when it is none of the four. */
 bool rf_expect_parse(rf_str text, rf_expect *out);
 
-/* ---- decoding ------------------------------------------------------------------------------------ */
+/* ---- decoding
+ * ------------------------------------------------------------------------------------ */
 
 /*
  * Why an event was refused. `rule` is a fixed lower-case name, part of the API:
@@ -99,14 +101,13 @@ void rf_decoder_free(rf_decoder **d);
 void rf_decoder_reset(rf_decoder *d);
 
 /*
- * Decodes one CloudEvent in JSON format. The event borrows from `text` and from the decoder's arena,
- * and is valid until rf_decoder_reset or the end of `text`, so many events can be decoded before a
- * reset. `data` is the exact slice of `text`. Checks, in this order: size, UTF-8, JSON syntax, shape
- * (depth, duplicate keys and numbers at every level), attributes. Also refuses the escape \u0000 in
- * attributes and raw NUL anywhere. An attribute that is null is absent, but `data` may be null.
- * `expect` may be NULL.
- * Returns RF_OK, or RF_EINVAL / RF_ETOOBIG (size only) / RF_ENOMEM with *fault filled and *out
- * undefined.
+ * Decodes one CloudEvent in JSON format. The event borrows from `text` and from the decoder's
+ * arena, and is valid until rf_decoder_reset or the end of `text`, so many events can be decoded
+ * before a reset. `data` is the exact slice of `text`. Checks, in this order: size, UTF-8, JSON
+ * syntax, shape (depth, duplicate keys and numbers at every level), attributes. Also refuses the
+ * escape \u0000 in attributes and raw NUL anywhere. An attribute that is null is absent, but `data`
+ * may be null. `expect` may be NULL. Returns RF_OK, or RF_EINVAL / RF_ETOOBIG (size only) /
+ * RF_ENOMEM with *fault filled and *out undefined.
  */
 RF_CHECKED rf_status rf_event_decode(rf_decoder *d, rf_str text, rf_event *out, rf_expect *expect,
                                      rf_event_fault *fault);
@@ -124,10 +125,10 @@ RF_CHECKED rf_status rf_event_split_batch(rf_str text, uint64_t count_max,
 /*
  * Binary mode (HTTP): attributes come one by one from `ce-` headers (name without the prefix, value
  * percent-decoded by the caller), the body is `data`. begin, then attributes, then finish with the
- * content type and the body. A body whose type is JSON (application/json, text/json, +json, or none)
- * is checked and stored as JSON, any other as binary; an empty one is no data. Names and values are
- * copied, the body is borrowed; the caller sets *expect to ANY before the first attribute. Same faults
- * as rf_event_decode.
+ * content type and the body. A body whose type is JSON (application/json, text/json, +json, or
+ * none) is checked and stored as JSON, any other as binary; an empty one is no data. Names and
+ * values are copied, the body is borrowed; the caller sets *expect to ANY before the first
+ * attribute. Same faults as rf_event_decode.
  */
 void rf_event_binary_begin(rf_decoder *d, rf_event *out);
 RF_CHECKED rf_status rf_event_binary_attr(rf_decoder *d, rf_event *out, rf_expect *expect,
@@ -136,28 +137,30 @@ RF_CHECKED rf_status rf_event_binary_finish(rf_decoder *d, rf_event *out, rf_str
                                             rf_str body, rf_event_fault *fault);
 
 /*
- * The content hash: covers every attribute but traceparent, tracestate and expectedrevision (a retry
- * may change them), and data by value, not by spelling: order of members, white space, escapes and
- * the spelling of numbers (1, 1.0, 1e0) do not matter; numbers are compared as int64/uint64 when
- * integral and in range, else as the nearest double (a number written with fraction or exponent is
- * read as a double first). An attribute counts by its string form, so an event has one content in
- * structured and in binary mode. Computed by the decoders. Exposed for tests, of data alone; all zero
- * when the text is not JSON.
+ * The content hash: covers every attribute but traceparent, tracestate and expectedrevision (a
+ * retry may change them), and data by value, not by spelling: order of members, white space,
+ * escapes and the spelling of numbers (1, 1.0, 1e0) do not matter; numbers are compared as
+ * int64/uint64 when integral and in range, else as the nearest double (a number written with
+ * fraction or exponent is read as a double first). An attribute counts by its string form, so an
+ * event has one content in structured and in binary mode. Computed by the decoders. Exposed for
+ * tests, of data alone; all zero when the text is not JSON.
  */
 rf_hash128 rf_json_content(rf_str json_value, uint64_t seed);
 
-/* ---- encoding -------------------------------------------------------------------------------------- */
+/* ---- encoding
+ * -------------------------------------------------------------------------------------- */
 
 /* Appends the event as one JSON object, structured mode, attributes in a fixed order, data byte for
  * byte as it was sent (line breaks inside it stay: see _line). */
 void rf_event_encode(const rf_event *e, rf_buf *out);
 /* The same on one line: raw CR and LF between tokens of data become spaces. */
 void rf_event_encode_line(const rf_event *e, rf_buf *out);
-/* `{"domain":…,"partition":…,"offset":…,"stream":…,"revision":…,"recordedtime":…,"event":{…}}` on one
- * line: how events are listed by the API. */
+/* `{"domain":…,"partition":…,"offset":…,"stream":…,"revision":…,"recordedtime":…,"event":{…}}` on
+ * one line: how events are listed by the API. */
 void rf_event_encode_placed(const rf_event *e, const rf_event_place *place, rf_buf *out);
 
-/* ---- position ---------------------------------------------------------------------------------------- */
+/* ---- position
+ * ---------------------------------------------------------------------------------------- */
 
 /*
  * A point in the whole log: for each (domain, partition) the number of its events that lie before
@@ -191,12 +194,15 @@ RF_CHECKED rf_status rf_position_decode(rf_str token, rf_position *out, rf_err *
 /* Domain names: 1..63 of [a-z0-9_-], beginning with a letter or digit. */
 bool rf_domain_valid(rf_str name);
 
-/* ---- UUIDs ----------------------------------------------------------------------------------------------- */
+/* ---- UUIDs
+ * -----------------------------------------------------------------------------------------------
+ */
 
 #define RF_UUID_TEXT 36
 /* UUIDv7 (RFC 9562): sortable by time. */
 void rf_uuid7(char out[static RF_UUID_TEXT + 1]);
-/* UUIDv5-like deterministic id from bytes (SHA-256 based, version nibble 8): same bytes, same id. */
+/* UUIDv5-like deterministic id from bytes (SHA-256 based, version nibble 8): same bytes, same id.
+ */
 void rf_uuid8_of(const void *p, size_t n, char out[static RF_UUID_TEXT + 1]);
 
 #endif

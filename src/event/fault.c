@@ -14,15 +14,8 @@ rf_status rfi_fault(rf_event_fault *fault, rf_status status, const char *rule, u
     va_start(args, fmt);
     vsnprintf(fault->detail, sizeof fault->detail, fmt, args);
     va_end(args);
-    /* Names and values are quoted in it: a cut sequence must not make the answer invalid UTF-8. */
-    size_t n = strlen(fault->detail), bad = 0;
-    while (!rf_utf8_valid(fault->detail, n, &bad)) {
-        if (n - bad < 4) {
-            fault->detail[bad] = '\0';
-            break;
-        }
-        fault->detail[bad] = '?';
-    }
+    /* Names and values are quoted in it, perhaps cut. */
+    rf_utf8_scrub(fault->detail, strlen(fault->detail));
     return status;
 }
 

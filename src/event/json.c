@@ -1,11 +1,11 @@
 /*
- * Parsed JSON: one parse by yyjson, then one linear walk that bounds the depth, finds duplicate keys
- * and computes the content hash. Invariants J1 and J2 stand in event_int.h.
+ * Parsed JSON: one parse by yyjson, then one linear walk that bounds the depth, finds duplicate
+ * keys and computes the content hash. Invariants J1 and J2 stand in event_int.h.
  *
- * The content hash is by value: scalars hash by kind and value, arrays chain their elements in order,
- * objects add up their members' hashes, so that order does not matter. All sums are of 128 bits
- * under a secret seed. Equal values give equal hashes; that different values do not is a matter of
- * 128 random bits.
+ * The content hash is by value: scalars hash by kind and value, arrays chain their elements in
+ * order, objects add up their members' hashes, so that order does not matter. All sums are of 128
+ * bits under a secret seed. Equal values give equal hashes; that different values do not is a
+ * matter of 128 random bits.
  */
 #include "event/event_int.h"
 
@@ -55,6 +55,12 @@ static void pool_free(void *ctx, void *p)
     (void)p; /* the next parse begins at the bottom */
 }
 
+/* Never zero: a product with zero forgets the other factor. */
+static uint64_t secret(uint64_t seed, uint64_t number)
+{
+    return rf_hash_fast(&number, sizeof number, seed).lo | 1;
+}
+
 void rfi_json_init(rfi_json *j, uint64_t seed)
 {
     j->pool = NULL;
@@ -64,9 +70,11 @@ void rfi_json_init(rfi_json *j, uint64_t seed)
     j->slots = NULL;
     j->slot_cap = 0;
     j->seed = seed;
-    for (size_t i = 0; i < RF_ARRAY_LEN(j->mix); i++) {
-        rf_hash128 h = rf_hash_fast(&i, sizeof i, seed);
-        j->mix[i] = h.lo | 1;
+    for (size_t i = 0; i < RF_ARRAY_LEN(j->mix); i++)
+        j->mix[i] = secret(seed, i);
+    for (size_t n = 0; n < RF_ARRAY_LEN(j->length); n++) {
+        for (size_t i = 0; i < RF_ARRAY_LEN(j->length[n]); i++)
+            j->length[n][i] = secret(seed, (n + 1) * 16 + i);
     }
 }
 
@@ -130,8 +138,8 @@ rf_status rfi_json_parse(rfi_json *j, rf_str text, yyjson_val **root, rf_event_f
     if (!pool_fit(j, text.n))
         return rfi_fault_no_memory(fault);
     /* The cast only drops const: without INSITU yyjson does not write there. */
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.p, text.n,
-                                       YYJSON_READ_BIGNUM_AS_RAW, &alc, &why);
+    yyjson_doc *doc =
+        yyjson_read_opts((char *)(uintptr_t)text.p, text.n, YYJSON_READ_BIGNUM_AS_RAW, &alc, &why);
     if (doc == NULL)
         return syntax_fault(text, &why, fault);
     *root = yyjson_doc_get_root(doc);
@@ -147,29 +155,10 @@ size_t rfi_json_at(const rfi_json *j, const yyjson_val *string)
 
 enum { TAG_NULL = 1, TAG_FALSE, TAG_TRUE, TAG_INT, TAG_NEGATIVE, TAG_REAL, TAG_ARRAY, TAG_OBJECT };
 
-/* The two halves of the 128-bit product, folded: the mixer of wyhash. */
-static inline uint64_t fold(uint64_t a, uint64_t b)
-{
-    unsigned __int128 product = (unsigned __int128)a * b;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-static inline rf_hash128 mix(const rfi_json *j, rf_hash128 a, rf_hash128 b)
-{
-    return (rf_hash128){
-        .lo = fold(a.lo ^ j->mix[0], b.lo ^ j->mix[1]) + fold(a.hi ^ j->mix[2], b.hi ^ j->mix[3]),
-        .hi = fold(a.lo ^ j->mix[2], b.hi ^ j->mix[1]) ^ fold(a.hi ^ j->mix[3], b.lo ^ j->mix[0]),
-    };
-}
-
-rf_hash128 rfi_mix(const rfi_json *j, rf_hash128 a, rf_hash128 b)
-{
-    return mix(j, a, b);
-}
-
 static inline rf_hash128 scalar(const rfi_json *j, uint64_t tag, uint64_t payload)
 {
-    return mix(j, (rf_hash128){payload, tag}, (rf_hash128){~payload, tag << 32});
+    const uint64_t *m = j->mix;
+    return (rf_hash128){rfi_fold(payload ^ m[0], tag ^ m[1]), rfi_fold(payload ^ m[2], tag ^ m[3])};
 }
 
 static rf_hash128 integer(const rfi_json *j, bool negative, uint64_t magnitude)
@@ -190,7 +179,7 @@ static rf_hash128 real(const rfi_json *j, double v)
 }
 
 /* A number beyond 64 bits or beyond double, kept by yyjson as its text. False: beyond double. */
-static bool big_number(const rfi_json *j, const yyjson_val *v, rf_hash128 *out)
+RFI_COLD static bool big_number(const rfi_json *j, const yyjson_val *v, rf_hash128 *out)
 {
     /* Terminated by yyjson, which put a NUL into its copy of the text. */
     yyjson_val number;
@@ -203,7 +192,7 @@ static bool big_number(const rfi_json *j, const yyjson_val *v, rf_hash128 *out)
 
 /* ---- duplicate keys -------------------------------------------------------------------------- */
 
-static bool grow_keys(rfi_json *j)
+bool rfi_json_grow_keys(rfi_json *j)
 {
     size_t cap = RF_MAX(j->key_cap * 2, KEYS_FIRST);
     rfi_key *keys = realloc(j->keys, cap * sizeof *keys);
@@ -214,22 +203,24 @@ static bool grow_keys(rfi_json *j)
     return true;
 }
 
-bool rfi_json_push_key(rfi_json *j, yyjson_val *key, rf_hash128 *hash)
-{
-    if (j->key_count == j->key_cap && !grow_keys(j))
-        return false;
-    rf_str name = rfi_val_str(key);
-    *hash = rf_hash_fast(name.p, name.n, j->seed);
-    j->keys[j->key_count++] = (rfi_key){hash->lo, key};
-    return true;
-}
-
 static bool same_key(const rfi_key *a, const rfi_key *b)
 {
     return a->hash == b->hash && rf_str_eq(rfi_val_str(a->key), rfi_val_str(b->key));
 }
 
-/* A few keys: a filter of 1,024 bits says "new" for nearly all, else every earlier one is looked at. */
+static yyjson_val *find_pair(const rfi_key *keys, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (keys[k].hash == keys[i].hash && same_key(&keys[k], &keys[i]))
+                return keys[i].key;
+        }
+    }
+    return NULL;
+}
+
+/* A few dozen keys: a filter of 1,024 bits says "new" for nearly all, else every earlier one is
+ * looked at. */
 static yyjson_val *find_among_few(const rfi_key *keys, size_t n)
 {
     uint64_t filter[16] = {0};
@@ -281,7 +272,7 @@ bool rfi_json_find_duplicate(rfi_json *j, size_t base, yyjson_val **duplicate)
         return true;
     if (n > 48)
         return find_among_many(j, j->keys + base, n, duplicate);
-    *duplicate = find_among_few(j->keys + base, n);
+    *duplicate = n > 8 ? find_among_few(j->keys + base, n) : find_pair(j->keys + base, n);
     return true;
 }
 
@@ -297,7 +288,7 @@ typedef struct walk {
 } walk;
 
 /* The path of the member at hand: the prefix, then each frame's. */
-static void walk_path(const walk *w)
+RFI_COLD static void walk_path(const walk *w)
 {
     if (w->prefix.n > 0 && !rfi_fault_path(w->fault, w->prefix))
         return;
@@ -308,14 +299,14 @@ static void walk_path(const walk *w)
         if (f->object)
             segment = rfi_val_str(f->key);
         else
-            segment = (rf_str){number, (size_t)snprintf(number, sizeof number, "%zu",
-                                                        f->count - f->left)};
+            segment = (rf_str){number,
+                               (size_t)snprintf(number, sizeof number, "%zu", f->count - f->left)};
         if (!rfi_fault_path(w->fault, segment))
             return;
     }
 }
 
-static rf_status too_deep(const walk *w)
+RFI_COLD static rf_status too_deep(const walk *w)
 {
     /* depth_max counts from the walked value; the event around it is one level more. */
     uint32_t levels = w->depth_max + (w->prefix.n > 0 ? 1 : 0);
@@ -328,16 +319,22 @@ static rf_status too_deep(const walk *w)
     return st;
 }
 
+RFI_COLD static rf_status too_large(const walk *w, const yyjson_val *number)
+{
+    rf_status st = rfi_fault(w->fault, RF_EINVAL, "number-range", rfi_json_at(w->j, number),
+                             "The number is too large for a double; send it as a string.");
+    walk_path(w);
+    return st;
+}
+
 static rf_status scalar_hash(const walk *w, const yyjson_val *v, rf_hash128 *out)
 {
     const rfi_json *j = w->j;
     switch ((uint8_t)v->tag & (YYJSON_TYPE_MASK | YYJSON_SUBTYPE_MASK)) {
     case YYJSON_TYPE_STR:
-    case YYJSON_TYPE_STR | YYJSON_SUBTYPE_NOESC: {
-        rf_str s = rfi_val_str(v);
-        *out = rf_hash_fast(s.p, s.n, j->seed + 1); /* another seed than keys have */
+    case YYJSON_TYPE_STR | YYJSON_SUBTYPE_NOESC:
+        *out = rfi_hash(j, rfi_val_str(v));
         return RF_OK;
-    }
     case YYJSON_TYPE_NUM | YYJSON_SUBTYPE_UINT:
         *out = integer(j, false, v->uni.u64);
         return RF_OK;
@@ -358,13 +355,19 @@ static rf_status scalar_hash(const walk *w, const yyjson_val *v, rf_hash128 *out
         return RF_OK;
     default:
         RF_ASSERT(unsafe_yyjson_get_type((void *)(uintptr_t)v) == YYJSON_TYPE_RAW);
-        if (big_number(j, v, out))
-            return RF_OK;
-        rf_status st = rfi_fault(w->fault, RF_EINVAL, "number-range", rfi_json_at(j, v),
-                                 "The number is too large for a double; send it as a string.");
-        walk_path(w);
-        return st;
+        return big_number(j, v, out) ? RF_OK : too_large(w, v);
     }
+}
+
+RFI_COLD static rf_status found_twice(const walk *w, yyjson_val *key)
+{
+    rf_str name = rfi_val_str(key);
+    rf_status st =
+        rfi_fault(w->fault, RF_EINVAL, "duplicate-key", rfi_json_at(w->j, key) - 1,
+                  "The key \"%.*s\" stands twice in one object.", (int)RF_MIN(name.n, 100), name.p);
+    w->j->frames[w->depth - 1].key = key;
+    walk_path(w);
+    return st;
 }
 
 /* The frame on top has no member left: its duplicate keys, its hash. */
@@ -372,21 +375,13 @@ static rf_status close_frame(walk *w, rf_hash128 *out)
 {
     rfi_json *j = w->j;
     rfi_frame *f = &j->frames[w->depth - 1];
-    *out = mix(j, f->sum, (rf_hash128){f->count, f->object ? TAG_OBJECT : TAG_ARRAY});
+    *out = rfi_mix(j, f->sum, (rf_hash128){f->count, f->object ? TAG_OBJECT : TAG_ARRAY});
     if (f->object) {
         yyjson_val *duplicate;
         if (!rfi_json_find_duplicate(j, f->key_base, &duplicate))
             return rfi_fault_no_memory(w->fault);
-        if (duplicate != NULL) {
-            f->key = duplicate;
-            rf_str name = rfi_val_str(duplicate);
-            rf_status st = rfi_fault(w->fault, RF_EINVAL, "duplicate-key",
-                                     rfi_json_at(j, duplicate) - 1,
-                                     "The key \"%.*s\" stands twice in one object.",
-                                     (int)RF_MIN(name.n, 100), name.p);
-            walk_path(w);
-            return st;
-        }
+        if (duplicate != NULL)
+            return found_twice(w, duplicate);
         j->key_count = f->key_base;
     }
     w->depth--;
@@ -396,11 +391,11 @@ static rf_status close_frame(walk *w, rf_hash128 *out)
 static inline void add_member(const rfi_json *j, rfi_frame *f, rf_hash128 h)
 {
     if (f->object) {
-        rf_hash128 member = mix(j, f->key_hash, h);
+        rf_hash128 member = rfi_mix(j, f->key_hash, h);
         f->sum.lo += member.lo;
         f->sum.hi += member.hi;
     } else {
-        f->sum = mix(j, f->sum, h);
+        f->sum = rfi_mix(j, f->sum, h);
     }
 }
 
@@ -464,7 +459,8 @@ rf_status rfi_json_walk(rfi_json *j, yyjson_val *value, uint32_t depth_max, rf_s
         rfi_frame *f = &j->frames[w.depth - 1];
         if (f->object) {
             f->key = ++value;
-            if (!rfi_json_push_key(j, value, &f->key_hash))
+            f->key_hash = rfi_hash(j, rfi_val_str(value));
+            if (!rfi_json_push_key(j, value, f->key_hash.lo))
                 return rfi_fault_no_memory(fault);
         }
     }

@@ -1,7 +1,8 @@
 /*
- * Positions and their tokens. A token is base64url of "1", then for each part ";domain/partition:next"
- * in order. The 1 is the format. Reading is strict: one position has one token, so tokens can be
- * compared as text, and nothing that a client makes up costs more than its own length.
+ * Positions and their tokens. A token is base64url of "1", then for each part
+ * ";domain/partition:next" in order. The 1 is the format. Reading is strict: one position has one
+ * token, so tokens can be compared as text, and nothing that a client makes up costs more than its
+ * own length.
  */
 #include "event/event.h"
 
@@ -11,6 +12,7 @@
 /* Domains times partitions of a large system, with room. */
 #define PARTS_MAX 65536
 #define TOKEN_BYTES_MAX (PARTS_MAX * 32)
+#define PART_BYTES_MIN 6 /* ";a/0:1" */
 
 void rf_position_clear(rf_position *p)
 {
@@ -45,6 +47,14 @@ static bool found_at(const rf_position *p, size_t at, rf_str domain, uint32_t pa
     return at < p->count && part_cmp(&p->parts[at], domain, partition) == 0;
 }
 
+static void set_part(rf_position_part *part, rf_str domain, uint32_t partition, uint64_t next)
+{
+    memset(part, 0, sizeof *part);
+    memcpy(part->domain, domain.p, domain.n);
+    part->partition = partition;
+    part->next = next;
+}
+
 void rf_position_raise(rf_position *p, rf_str domain, uint32_t partition, uint64_t next)
 {
     RF_ASSERT(domain.n > 0 && domain.n <= RF_DOMAIN_MAX);
@@ -58,11 +68,7 @@ void rf_position_raise(rf_position *p, rf_str domain, uint32_t partition, uint64
     p->parts = rf_xrealloc(p->parts, (p->count + 1) * sizeof *p->parts);
     memmove(p->parts + at + 1, p->parts + at, (p->count - at) * sizeof *p->parts);
     p->count++;
-    rf_position_part *part = &p->parts[at];
-    memset(part, 0, sizeof *part);
-    memcpy(part->domain, domain.p, domain.n);
-    part->partition = partition;
-    part->next = next;
+    set_part(&p->parts[at], domain, partition, next);
 }
 
 uint64_t rf_position_get(const rf_position *p, rf_str domain, uint32_t partition)
@@ -131,38 +137,41 @@ static bool plain_u64(rf_str s, uint64_t *out)
     return rf_str_to_u64(s, out) && (s.n == 1 || s.p[0] != '0');
 }
 
+/* Appends one part; p->parts has room. */
 static bool read_part(rf_str text, rf_position *p)
 {
     rf_str domain, number;
     uint64_t partition, next;
     if (!take_until(&text, '/', &domain) || !rf_domain_valid(domain) ||
         !take_until(&text, ':', &number) || !plain_u64(number, &partition) ||
-        partition > UINT32_MAX || !plain_u64(text, &next) || next == 0 || p->count == PARTS_MAX)
+        partition > UINT32_MAX || !plain_u64(text, &next) || next == 0)
         return false;
     if (p->count > 0 && part_cmp(&p->parts[p->count - 1], domain, (uint32_t)partition) >= 0)
         return false;
-    rf_position_raise(p, domain, (uint32_t)partition, next);
+    set_part(&p->parts[p->count++], domain, (uint32_t)partition, next);
     return true;
 }
 
 static bool read_text(rf_str text, rf_position *p)
 {
-    if (text.n == 0 || text.p[0] != '1')
+    size_t count = 0;
+    for (size_t i = 0; i < text.n; i++)
+        count += text.p[i] == ';';
+    if (text.n == 0 || text.p[0] != '1' || count > PARTS_MAX || count > text.n / PART_BYTES_MIN)
         return false;
-    text.p++;
-    text.n--;
+    if (count == 0)
+        return text.n == 1;
+    p->parts = rf_xmalloc(count * sizeof *p->parts);
+    text = (rf_str){text.p + 1, text.n - 1};
     while (text.n > 0) {
-        rf_str part;
         if (text.p[0] != ';')
             return false;
-        text.p++;
-        text.n--;
-        const char *end = text.n == 0 ? NULL : memchr(text.p, ';', text.n);
-        part = (rf_str){text.p, end == NULL ? text.n : (size_t)(end - text.p)};
+        text = (rf_str){text.p + 1, text.n - 1};
+        const char *end = memchr(text.p, ';', text.n);
+        rf_str part = {text.p, end == NULL ? text.n : (size_t)(end - text.p)};
         if (!read_part(part, p))
             return false;
-        text.p += part.n;
-        text.n -= part.n;
+        text = (rf_str){text.p + part.n, text.n - part.n};
     }
     return true;
 }
@@ -178,8 +187,9 @@ rf_status rf_position_decode(rf_str token, rf_position *out, rf_err *err)
     rf_buf_clear(&text);
     if (!fine) {
         rf_position_clear(&read);
-        return rf_err_set(err, RF_EINVAL,
-                          "the position is not one that this program gave out; pass it on unchanged");
+        return rf_err_set(
+            err, RF_EINVAL,
+            "the position is not one that this program gave out; pass it on unchanged");
     }
     *out = read;
     return RF_OK;

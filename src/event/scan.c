@@ -1,6 +1,7 @@
 /*
  * Looking at JSON text without parsing it: to find slices of text that yyjson has validated, to cut
- * a batch into its events before they are validated, and to name the byte where nesting went too deep.
+ * a batch into its events before they are validated, and to name the byte where nesting went too
+ * deep.
  */
 #include "event/event_int.h"
 
@@ -64,7 +65,8 @@ size_t rfi_too_deep_at(rf_str text, uint32_t depth_max)
 /* ---- batches --------------------------------------------------------------------------------- */
 
 /* The end of the element that begins at `at`: a comma or the array's bracket, or text.n. Brackets
- * are counted and not matched by kind: a mismatch stays inside one element, where decoding sees it. */
+ * are counted and not matched by kind: a mismatch stays inside one element, where decoding sees it.
+ */
 static size_t element_end(rf_str text, size_t at)
 {
     size_t depth = 0;
@@ -96,8 +98,8 @@ static size_t element_end(rf_str text, size_t at)
 
 static rf_status bad_batch(rf_event_fault *fault, size_t at, const char *why)
 {
-    return rfi_fault(fault, RF_EINVAL, "json-syntax", at, "The batch is not valid JSON at byte %zu: %s.",
-                     at, why);
+    return rfi_fault(fault, RF_EINVAL, "json-syntax", at,
+                     "The batch is not valid JSON at byte %zu: %s.", at, why);
 }
 
 rf_status rf_event_split_batch(rf_str text, uint64_t count_max,

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-static void write_text(uint8_t bytes[static 16], unsigned version, char out[static RF_UUID_TEXT + 1])
+static void write_text(uint8_t bytes[static 16], unsigned version,
+                       char out[static RF_UUID_TEXT + 1])
 {
     /* Bytes of the five groups: 4, 2, 2, 2, 6. */
     static const uint8_t GROUPS[] = {4, 2, 2, 2, 6};

@@ -75,6 +75,22 @@ static const char *as_sql(const reader *r, const char *text)
     return text;
 }
 
+/* libyaml lets duplicate keys pass; the later would silently win. */
+static rf_status check_new(reader *r, const yaml_node_pair_t *first, const yaml_node_pair_t *pair,
+                           rf_err *err)
+{
+    yaml_node_t *name = yaml_document_get_node(&r->doc, pair->key);
+
+    for (const yaml_node_pair_t *p = first; p < pair; p++) {
+        yaml_node_t *other = yaml_document_get_node(&r->doc, p->key);
+
+        if (other->type == YAML_SCALAR_NODE && strcmp((const char *)other->data.scalar.value,
+                                                      (const char *)name->data.scalar.value) == 0)
+            return fail(r, name, err, "'%s' is given twice", (const char *)name->data.scalar.value);
+    }
+    return RF_OK;
+}
+
 static rf_status read_field(reader *r, const char *name, const yaml_node_t *value, rf_err *err)
 {
     if (r->map->field_count == RFI_IMPORT_FIELDS_MAX)
@@ -112,7 +128,8 @@ static rf_status read_data(reader *r, yaml_node_t *node, rf_err *err)
 
         if (name->type != YAML_SCALAR_NODE)
             return fail(r, name, err, "a name under data must be plain text");
-        st = read_field(r, scalar(r, name), yaml_document_get_node(&r->doc, pair->value), err);
+        if ((st = check_new(r, node->data.mapping.pairs.start, pair, err)) == RF_OK)
+            st = read_field(r, scalar(r, name), yaml_document_get_node(&r->doc, pair->value), err);
     }
     return st;
 }
@@ -149,8 +166,6 @@ static rf_status read_pair(reader *r, const char *name, yaml_node_t *value, rf_e
     for (size_t i = 0; i < RF_ARRAY_LEN(values); i++) {
         if (strcmp(values[i].name, name) != 0)
             continue;
-        if (values[i].to->text != NULL || values[i].to->sql != NULL)
-            return fail(r, value, err, "'%s' is given twice", name);
         if (values[i].constant && text[0] != '=')
             values[i].to->text = text;
         else
@@ -177,8 +192,9 @@ static rf_status read_root(reader *r, rf_err *err)
 
         if (name->type != YAML_SCALAR_NODE)
             return fail(r, name, err, "a key must be plain text");
-        st = read_pair(r, (const char *)name->data.scalar.value,
-                       yaml_document_get_node(&r->doc, pair->value), err);
+        if ((st = check_new(r, root->data.mapping.pairs.start, pair, err)) == RF_OK)
+            st = read_pair(r, (const char *)name->data.scalar.value,
+                           yaml_document_get_node(&r->doc, pair->value), err);
     }
     if (st != RF_OK)
         return st;

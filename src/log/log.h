@@ -1,6 +1,6 @@
 /*
- * log: the immutable event log. Domains hold partitions, partitions are append-only segments with one
- * writer thread each. Formats: src/log/README.md. Knows nothing of schemas, HTTP or SQL.
+ * log: the immutable event log. Domains hold partitions, partitions are append-only segments with
+ * one writer thread each. Formats: src/log/README.md. Knows nothing of schemas, HTTP or SQL.
  *
  * Two doors:
  *   rf_log       the write half's: exactly one process per directory; appends and point reads.
@@ -23,7 +23,7 @@ typedef struct rf_log_part rf_log_part; /* one partition; lives as long as its r
 typedef struct rf_log_options {
     rf_io *io;                   /* NULL: rf_io_posix() */
     uint64_t segment_bytes_max;  /* roll at this size; default 64 MiB; 64 KiB..4 GiB */
-    uint32_t block_bytes_target; /* raw bytes a block gathers before the next one begins; 1 MiB */
+    uint32_t block_bytes_target; /* raw bytes a block gathers before the next one begins; 64 KiB */
     bool publish_tail;           /* keep the shared tail page that rf_log_view_wait needs */
     bool seal_on_close;          /* seal the open segments at close (graceful stop) */
     /* What recovery did, a line each, for the program's diagnostics; may be NULL. */
@@ -36,9 +36,9 @@ typedef struct rf_log_options {
  * recovers every partition (cuts torn tails, checks the last segment, loads indexes) and starts a
  * writer thread for each.
  * Errors  RF_EBUSY      another process has it (text names the lock file)
- *         RF_ECORRUPT   damage at or before the durable point: text names segment and offset; such a
- *                       partition can be read around by a view, but is not opened for writing
- *         RF_EUNSUPPORTED a newer format, RF_EIO/RF_EFULL as they come
+ *         RF_ECORRUPT   damage at or before the durable point: text names segment and offset; such
+ * a partition can be read around by a view, but is not opened for writing RF_EUNSUPPORTED a newer
+ * format, RF_EIO/RF_EFULL as they come
  */
 RF_CHECKED rf_status rf_log_open(const char *dir, const rf_log_options *options, rf_log **out,
                                  rf_err *err);
@@ -59,11 +59,12 @@ rf_log_part *rf_log_route(rf_log *log, rf_str domain, rf_str stream);
 rf_str rf_log_part_domain(const rf_log_part *part);
 uint32_t rf_log_part_number(const rf_log_part *part);
 
-/* ---- appending --------------------------------------------------------------------------------- */
+/* ---- appending ---------------------------------------------------------------------------------
+ */
 
 typedef struct rf_receipt {
-    rf_status status; /* RF_OK (stored or duplicate), RF_ECONFLICT, RF_ECANCELED (atomic group failed
-                         because of another event), or the group's failure */
+    rf_status status; /* RF_OK (stored or duplicate), RF_ECONFLICT, RF_ECANCELED (atomic group
+                         failed because of another event), or the group's failure */
     bool duplicate;   /* stored earlier; offset and revision are those of the first time */
     bool conflict_id; /* with RF_ECONFLICT: same (source, id), other content (offset says where);
                          false: the expected revision does not match (`revision` is the actual last
@@ -78,8 +79,8 @@ typedef struct rf_receipt {
 
 /*
  * A group of events for one partition, in order. The caller owns it and everything it points to
- * until `done` was called, once, on the partition's writer thread (be quick, do not submit and wait).
- * By then `receipts` are filled and what they say is on stable storage.
+ * until `done` was called, once, on the partition's writer thread (be quick, do not submit and
+ * wait). By then `receipts` are filled and what they say is on stable storage.
  */
 typedef struct rf_append rf_append;
 struct rf_append {
@@ -92,12 +93,15 @@ struct rf_append {
     void *arg;
     /* Results for the group, set before done: RF_OK when every receipt is RF_OK or (not atomic) was
      * decided for itself; RF_ECONFLICT for an atomic group that failed; RF_EFULL: no space, nothing
-     * stored; RF_EFENCED: the sync failed, outcome unknown, the same ids settle it after a restart. */
+     * stored; RF_EFENCED: the sync failed, outcome unknown, the same ids settle it after a restart.
+     */
     rf_status status;
     rf_err err;
     /* Owned by the log while submitted. */
     rf_append *next;
     int64_t submitted_us;
+    uint64_t bytes;
+    void *keys;
 };
 
 /* Queues the group. Any thread. Never blocks for the disk. Order of submission by one thread to one
@@ -111,7 +115,8 @@ RF_CHECKED rf_status rf_log_append(rf_log_part *part, rf_append *append, rf_err 
 /* The durable end of every partition (every domain). */
 void rf_log_position(rf_log *log, rf_position *out);
 
-/* ---- point reads (any thread; block on the disk; the event borrows from the page) ----------------- */
+/* ---- point reads (any thread; block on the disk; the event borrows from the page)
+ * ----------------- */
 
 /* Owner of events that were read: decoded blocks and decoded slices. */
 typedef struct rf_log_page rf_log_page;
@@ -137,28 +142,30 @@ RF_CHECKED rf_status rf_log_read_stream(rf_log *log, rf_str domain, rf_str strea
                                         bool backward, size_t limit, rf_log_page *page,
                                         rf_placed_event *out, size_t *count, rf_err *err);
 
-/* ---- statistics -------------------------------------------------------------------------------------- */
+/* ---- statistics
+ * -------------------------------------------------------------------------------------- */
 
 typedef struct rf_log_part_stats {
     char domain[RF_DOMAIN_MAX + 1];
     uint32_t partition;
-    uint64_t next;             /* durable end: number of events */
-    uint64_t bytes_disk;       /* of segments */
-    uint64_t bytes_index;      /* of index files */
+    uint64_t next;        /* durable end: number of events */
+    uint64_t bytes_disk;  /* of segments */
+    uint64_t bytes_index; /* of index files */
     uint64_t segments;
-    uint64_t blocks;           /* written since open */
-    uint64_t appended;         /* events stored since open */
-    uint64_t duplicates;       /* answered since open */
+    uint64_t blocks;     /* written since open */
+    uint64_t appended;   /* events stored since open */
+    uint64_t duplicates; /* answered since open */
     uint64_t conflicts;
-    const char *state;         /* "open", "full", "fenced", "readonly" */
-    const rf_hist *sync_us;    /* one fdatasync */
-    const rf_hist *commit_us;  /* submit to done */
+    const char *state;        /* "open", "full", "fenced", "readonly" */
+    const rf_hist *sync_us;   /* one fdatasync */
+    const rf_hist *commit_us; /* submit to done */
 } rf_log_part_stats;
 
 /* Calls each() for every partition; the histograms live as long as the log. */
 void rf_log_stats(rf_log *log, void (*each)(void *arg, const rf_log_part_stats *s), void *arg);
 
-/* ---- views ---------------------------------------------------------------------------------------------- */
+/* ---- views
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct rf_log_view rf_log_view;
 
@@ -191,14 +198,14 @@ typedef struct rf_block_ref {
     uint64_t segment_base; /* names the segment */
     uint64_t at;           /* byte in its file */
     uint64_t base_offset;
-    uint32_t count;        /* events */
-    uint32_t bytes;        /* of the whole block on disk */
+    uint32_t count; /* events */
+    uint32_t bytes; /* of the whole block on disk */
 } rf_block_ref;
 
 /*
  * The blocks that hold offsets [from, to) of a partition, in order (the first and last may reach
- * beyond). The caller frees *refs by free(). Any thread. RF_ECORRUPT with segment and offset when the
- * chain of blocks is broken there (what lies before it is still returned in *refs).
+ * beyond). The caller frees *refs by free(). Any thread. RF_ECORRUPT with segment and offset when
+ * the chain of blocks is broken there (what lies before it is still returned in *refs).
  */
 RF_CHECKED rf_status rf_log_view_blocks(rf_log_view *view, rf_str domain, uint32_t partition,
                                         uint64_t from, uint64_t to, rf_block_ref **refs,
@@ -229,7 +236,8 @@ bool rf_block_next(const rf_block *block, uint32_t *cursor, rf_block_event *out)
 /* The whole event at the position that the last rf_block_next returned (pass its cursor). */
 void rf_block_event_full(const rf_block *block, uint32_t cursor, rf_event *out);
 
-/* ---- verification ------------------------------------------------------------------------------------------ */
+/* ---- verification
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct rf_verify_report {
     uint64_t partitions, segments, blocks, events, bytes;
@@ -239,9 +247,9 @@ typedef struct rf_verify_report {
 
 /*
  * Reads the whole log offline or beside a running writer and checks headers, CRCs, hash chain,
- * continuity of offsets and revisions, and the index files against the log. Calls problem() with one
- * line for each damage ("default/0 00000000000000000000.seg: block at byte 4096 (offsets 10..19):
- * checksum …") and progress() about ten times a second; either may be NULL.
+ * continuity of offsets and revisions, and the index files against the log. Calls problem() with
+ * one line for each damage ("default/0 00000000000000000000.seg: block at byte 4096
+ * (offsets 10..19): checksum …") and progress() about ten times a second; either may be NULL.
  * RF_OK: it could be read through (see report->problems); RF_ECORRUPT is not returned.
  */
 RF_CHECKED rf_status rf_log_verify(rf_io *io, const char *dir,

@@ -17,15 +17,15 @@
 
 #define RF_SERVER_DOMAINS_MAX 256
 
-/* Everything `refold serve` can be told. Strings are borrowed for the life of the run. cli/ fills it
- * from file < environment < flags. */
+/* Everything `refold serve` can be told. Strings are borrowed for the life of the run. cli/ fills
+ * it from file < environment < flags. */
 typedef struct rf_server_config {
-    const char *data_dir;    /* ./refold-data */
-    const char *listen_host; /* 127.0.0.1 */
-    uint16_t listen_port;    /* 7070; 0: any free one, printed when ready */
-    const char *project_dir; /* schemas/ and projections/ applied at start; NULL: none */
-    uint32_t io_threads;     /* HTTP loops; 1 */
-    uint32_t worker_threads; /* for reads that block; 4 */
+    const char *data_dir;     /* ./refold-data */
+    const char *listen_host;  /* 127.0.0.1 */
+    uint16_t listen_port;     /* 7070; 0: any free one, printed when ready */
+    const char *project_dir;  /* schemas/ and projections/ applied at start; NULL: none */
+    uint32_t io_threads;      /* HTTP loops; 1 */
+    uint32_t worker_threads;  /* for reads that block; 4 */
     uint32_t connections_max; /* 4096 */
     uint32_t head_timeout_ms; /* whole request head: 10,000 */
     uint32_t idle_timeout_ms; /* between requests: 60,000 */
@@ -48,7 +48,8 @@ typedef struct rf_server_config {
     uint64_t query_rows_max;
     uint64_t query_bytes_max;
     uint32_t query_sessions;
-    bool supervise_reader; /* role all */
+    bool supervise_reader; /* role all: start and watch over the read half */
+    bool supervised;       /* read half started by a write half: no TCP listener of its own */
     bool json_logs;
     rf_diag_level log_level;
     /* argv of the read half (program first, NULL last), used when supervise_reader. */
@@ -60,8 +61,8 @@ void rf_server_config_defaults(rf_server_config *c);
 
 /*
  * Runs until SIGTERM or SIGINT, then drains: no new connections, running requests finish, what was
- * submitted becomes durable, segments are sealed, the read half is ended. Prints one line "refold is
- * ready on http://HOST:PORT" to stdout when it takes requests. Call on the main thread, once.
+ * submitted becomes durable, segments are sealed, the read half is ended. Prints one line "refold
+ * is ready on http://HOST:PORT" to stdout when it takes requests. Call on the main thread, once.
  * Errors  RF_EBUSY  port or directory taken (text says which, by whom if known, and what to do)
  *         RF_ECORRUPT, RF_EUNSUPPORTED, RF_EIO, RF_EFULL from the log
  */

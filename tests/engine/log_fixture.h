@@ -98,4 +98,23 @@ static inline uint64_t log_fixture_put(log_fixture *f, const char *type, const c
     return log_fixture_append(f, "default", &e, 1);
 }
 
+/* `count` equal events in groups, each group one block. */
+static inline void log_fixture_put_many(log_fixture *f, const char *type, const char *subject,
+                                        const char *data, uint32_t count, uint32_t group)
+{
+    char(*ids)[24] = rf_xcalloc(group, sizeof(*ids));
+    rf_event *events = rf_xcalloc(group, sizeof(*events));
+
+    for (uint32_t done = 0; done < count;) {
+        uint32_t n = count - done < group ? count - done : group;
+
+        for (uint32_t i = 0; i < n; i++)
+            events[i] = log_fixture_event(f, ids[i], type, subject, done + i, data);
+        log_fixture_append(f, "default", events, n);
+        done += n;
+    }
+    free(events);
+    free(ids);
+}
+
 #endif

@@ -179,8 +179,7 @@ static void scope__with_ranges__reads_just_them(void **state)
     uint64_t done, total;
     uint32_t partition;
 
-    for (int i = 0; i < 7000; i++)
-        log_fixture_put(&f->log, "a.b", "one", i, "{}");
+    log_fixture_put_many(&f->log, "a.b", "one", "{}", 7000, 900);
     rf_log_view_position(f->log.view, &to);
     partition = rf_position_get(&to, RF_STR("default"), 0) == 7000 ? 0 : 1;
     rf_position_clear(&to);

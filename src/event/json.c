@@ -16,6 +16,7 @@
 /* Kept between events; more than this is given back (a text of 80 KB). */
 #define POOL_KEEP_BYTES ((size_t)1 << 20)
 #define POOL_ALIGN 16
+#define POOL_SLACK ((size_t)128) /* what aligning its two allocations may cost */
 #define KEYS_KEEP 4096
 #define KEYS_FIRST 64
 
@@ -97,12 +98,12 @@ void rfi_json_trim(rfi_json *j)
 
 static bool pool_fit(rfi_json *j, size_t text_bytes)
 {
-    size_t need = yyjson_read_max_memory_usage(text_bytes, YYJSON_READ_NOFLAG) + 8 * POOL_ALIGN;
+    size_t need = yyjson_read_max_memory_usage(text_bytes, YYJSON_READ_NOFLAG) + POOL_SLACK;
     if (need <= j->pool_cap)
         return true;
     /* Its content is worthless by now: not realloc, which would copy it. */
     free(j->pool);
-    size_t cap = RF_MAX(need + need / 2, (size_t)16 * 1024);
+    size_t cap = need > POOL_KEEP_BYTES ? need : RF_MAX(need + need / 2, (size_t)16 * 1024);
     j->pool = malloc(cap);
     j->pool_cap = j->pool == NULL ? 0 : cap;
     return j->pool != NULL;
@@ -437,7 +438,7 @@ rf_status rfi_json_walk(rfi_json *j, yyjson_val *value, uint32_t depth_max, rf_s
 
     /* yyjson keeps values one after the other in the order of the text: the next is value + 1. */
     for (;; value++) {
-        rf_hash128 h;
+        rf_hash128 h = {0, 0};
         rf_status st;
         bool done = true;
         if (unsafe_yyjson_is_ctn(value)) {
@@ -470,7 +471,7 @@ rf_hash128 rf_json_content(rf_str json_value, uint64_t seed)
 {
     rfi_json *j = rf_xmalloc(sizeof *j); /* the frames are large for a stack */
     rf_event_fault fault;
-    yyjson_val *root;
+    yyjson_val *root = NULL;
     rf_hash128 content = {0, 0};
     rfi_json_init(j, seed);
     if (rfi_json_parse(j, json_value, &root, &fault) == RF_OK &&

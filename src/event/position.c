@@ -11,7 +11,7 @@
 
 /* Domains times partitions of a large system, with room. */
 #define PARTS_MAX 65536
-#define TOKEN_BYTES_MAX (PARTS_MAX * 32)
+#define TOKEN_BYTES_MAX ((size_t)PARTS_MAX * 32)
 #define PART_BYTES_MIN 6 /* ";a/0:1" */
 
 void rf_position_clear(rf_position *p)

@@ -7,7 +7,7 @@ static void write_text(uint8_t bytes[static 16], unsigned version,
                        char out[static RF_UUID_TEXT + 1])
 {
     /* Bytes of the five groups: 4, 2, 2, 2, 6. */
-    static const uint8_t GROUPS[] = {4, 2, 2, 2, 6};
+    static const size_t GROUPS[] = {4, 2, 2, 2, 6};
     bytes[6] = (uint8_t)(version << 4 | (bytes[6] & 0x0f));
     bytes[8] = (uint8_t)(0x80 | (bytes[8] & 0x3f));
     size_t from = 0;

@@ -144,6 +144,7 @@ rf_status rfi_json_parse(rfi_json *j, rf_str text, yyjson_val **root, rf_event_f
     if (doc == NULL)
         return syntax_fault(text, &why, fault);
     *root = yyjson_doc_get_root(doc);
+    RF_ASSERT(*root != NULL);
     return RF_OK;
 }
 
@@ -474,9 +475,13 @@ rf_hash128 rf_json_content(rf_str json_value, uint64_t seed)
     yyjson_val *root = NULL;
     rf_hash128 content = {0, 0};
     rfi_json_init(j, seed);
-    if (rfi_json_parse(j, json_value, &root, &fault) == RF_OK &&
-        rfi_json_walk(j, root, RF_EVENT_DEPTH_CAP, json_value, (rf_str){NULL, 0}, &content,
-                      &fault) != RF_OK)
+    rf_status st = rfi_json_parse(j, json_value, &root, &fault);
+    if (st == RF_OK) {
+        RF_ASSERT(root != NULL);
+        st = rfi_json_walk(j, root, RF_EVENT_DEPTH_CAP, json_value, (rf_str){NULL, 0}, &content,
+                           &fault);
+    }
+    if (st != RF_OK)
         content = (rf_hash128){0, 0};
     rfi_json_clear(j);
     free(j);

@@ -6,20 +6,21 @@
 #define RFI_LOG_BUGS_H
 
 enum {
-    RFI_BUG_ACK_BEFORE_SYNC = 1 << 0,    /* done() is called, then the sync */
-    RFI_BUG_NO_SYNC = 1 << 1,            /* blocks are never synced */
-    RFI_BUG_NO_DIR_SYNC = 1 << 2,        /* new segments are not entered durably */
-    RFI_BUG_CUT_ANY_BAD_BLOCK = 1 << 3,  /* recovery takes any damage for a torn tail */
-    RFI_BUG_NO_INDEX_REBUILD = 1 << 4,   /* a missing index is taken for an empty one */
-    RFI_BUG_NO_UNDO = 1 << 5,            /* a failed write leaves its ids in the index */
-    RFI_BUG_NO_NEUTRALISE = 1 << 6,      /* a failed write leaves its blocks in the file */
-    RFI_BUG_RETRY_SYNC = 1 << 7,         /* a failed sync is tried again */
-    RFI_BUG_SPLIT_ATOMIC = 1 << 8,       /* an atomic group may straddle blocks */
-    RFI_BUG_FORGET_SEALED = 1 << 9,      /* ids are looked for in the open segment only */
-    RFI_BUG_NO_PAGE_CHECK = 1 << 10,     /* index pages are believed unchecked */
-    RFI_BUG_NO_CUT_SYNC = 1 << 11,       /* a torn tail is cut but not durably */
-    RFI_BUG_STALE_PREV_HASH = 1 << 12,   /* the chain is not checked in a scan */
-    RFI_BUG_RENAME_BEFORE_SYNC = 1 << 13 /* a segment gets its name before its header is synced */
+    RFI_BUG_ACK_BEFORE_SYNC = 1 << 0,     /* done() is called, then the sync */
+    RFI_BUG_NO_SYNC = 1 << 1,             /* blocks are never synced */
+    RFI_BUG_NO_DIR_SYNC = 1 << 2,         /* new segments are not entered durably */
+    RFI_BUG_CUT_ANY_BAD_BLOCK = 1 << 3,   /* recovery takes any damage for a torn tail */
+    RFI_BUG_NO_INDEX_REBUILD = 1 << 4,    /* a missing index is taken for an empty one */
+    RFI_BUG_NO_UNDO = 1 << 5,             /* a failed write leaves its ids in the index */
+    RFI_BUG_NO_NEUTRALISE = 1 << 6,       /* a failed write leaves its blocks in the file */
+    RFI_BUG_RETRY_SYNC = 1 << 7,          /* a failed sync is tried again */
+    RFI_BUG_SPLIT_ATOMIC = 1 << 8,        /* an atomic group may straddle blocks */
+    RFI_BUG_FORGET_SEALED = 1 << 9,       /* ids are looked for in the open segment only */
+    RFI_BUG_NO_PAGE_CHECK = 1 << 10,      /* index pages are believed unchecked */
+    RFI_BUG_NO_CUT_SYNC = 1 << 11,        /* a torn tail is cut but not durably */
+    RFI_BUG_STALE_PREV_HASH = 1 << 12,    /* the chain is not checked in a scan */
+    RFI_BUG_RENAME_BEFORE_SYNC = 1 << 13, /* a segment gets its name before its header is synced */
+    RFI_BUG_NO_REWRITE = 1 << 14,         /* after a failed sync the page cache is believed */
 };
 
 extern unsigned rfi_bugs;

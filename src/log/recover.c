@@ -281,6 +281,8 @@ static rf_status rewrite_above(rf_log_part *p, rfi_scan *s, rf_file *file, rf_er
 {
     rf_io *io = p->log->io;
     uint64_t from = s->at;
+    if (RFI_BUG(RFI_BUG_NO_REWRITE))
+        return RF_OK;
     for (uint32_t i = p->mem->blocks_count; i > 0; i--) {
         const rfi_block_entry *b = &p->mem->blocks[i - 1];
         if (b->base_offset + b->count <= s->durable)

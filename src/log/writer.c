@@ -479,11 +479,17 @@ static void write_marker(rf_log_part *p)
     if (w->seg.file == NULL || atomic_load(&p->state) == RFI_STATE_FENCED ||
         w->seg.durable_written == w->next)
         return;
+    savepoint before = {w->seg, w->next, p->mem->events, p->mem->blocks_count};
     rfi_block_header h = header_of(p, w->next);
     if (!rfi_builder_marker(&h, &w->out))
         return;
     block_made(p, &h);
-    if (write_out(p, &err) != RF_OK || sync_commit(p, &err) != RF_OK)
+    rf_status st = write_out(p, &err);
+    if (st != RF_OK) /* whole or not: sealing cuts it off, or the next open takes it as it is */
+        go_back(p, &before);
+    else if (sync_commit(p, &err) != RF_OK)
+        fence(p, &err);
+    if (err.status != RF_OK)
         rfi_notice(p->log, "%s/%u: closing without a marker: %s", p->domain, p->number, err.text);
 }
 

@@ -597,6 +597,103 @@ static void lines__with_results__list_each_in_order(void **state)
     world_close(&w);
 }
 
+static void lines__that_end_where_a_chunk_does__stay_lines(void **state)
+{
+    rf_ingest_request_options o = {.form = RF_FORM_NDJSON};
+    rf_buf body;
+
+    (void)state;
+    rf_buf_init(&body, 64 << 20);
+    /* The line before a much too long one ends around byte 262,144, where a chunk is full. */
+    for (int shift = -3; shift <= 3; shift++) {
+        world w = world_open((rf_ingest_options){.limits = {.event_bytes_max = 1000}});
+        size_t end = (size_t)((256 << 10) + shift);
+        uint64_t n = 0;
+
+        rf_buf_reset(&body);
+        while (body.n + 200 < end)
+            rf_buf_addf(&body, EVENT("%" PRIu64) "\n", n++);
+        rf_buf_addf(&body, EVENT("%" PRIu64), n++);
+        while (body.n < end)
+            rf_buf_add_char(&body, ' ');
+        rf_buf_add_char(&body, '\n');
+        for (int i = 0; i < 600 << 10; i++)
+            rf_buf_add_char(&body, 'x');
+        rf_buf_addf(&body, "\n" EVENT("%" PRIu64), n++);
+        for (size_t piece = 0; piece < 200000; piece = 2 * piece + 999) {
+            run *it = run_all(w.ingest, o, rf_buf_str(&body), (cutter){.piece = piece});
+
+            assert_int_equal(it->o->accepted + it->o->duplicates, n);
+            assert_int_equal(it->o->rejected, 1);
+            assert_int_equal(it->o->errors[0].index, n);
+            run_free(it);
+        }
+        world_close(&w);
+    }
+    rf_buf_clear(&body);
+}
+
+static void line__of_just_the_limit_and_a_chunk__is_taken_with_crlf(void **state)
+{
+    rf_ingest_request_options o = {.form = RF_FORM_NDJSON};
+    rf_buf body;
+
+    (void)state;
+    rf_buf_init(&body, 64 << 20);
+    for (int over = 0; over < 2; over++) {
+        world w = world_open((rf_ingest_options){.limits = {.event_bytes_max = (256 << 10) - 1}});
+
+        rf_buf_reset(&body);
+        rf_buf_addf(&body, EVENT("1"));
+        while (body.n < (size_t)(256 << 10) - 1 + (size_t)over)
+            rf_buf_add_char(&body, ' ');
+        rf_buf_add_cstr(&body, "\r\n" EVENT("2"));
+        check_text(&w, o, rf_buf_str(&body),
+                   over ? "ok acc=1 dup=0 rej=1 1:size:too-big" : "ok acc=2 dup=0 rej=0");
+        world_close(&w);
+    }
+    rf_buf_clear(&body);
+}
+
+static void lines__with_expectations_over_partitions__keep_each_its_own(void **state)
+{
+    world w = world_open((rf_ingest_options){.partitions_default = 4});
+    rf_ingest_request_options o = {.form = RF_FORM_NDJSON};
+    rf_buf body;
+
+    (void)state;
+    rf_buf_init(&body, 1 << 20);
+    for (int i = 0; i < 200; i++) {
+        if (i < 100)
+            rf_buf_addf(&body,
+                        EVENT_OF("%d", "t", "s%d", ",\"expectedrevision\":\"no-stream\"") "\n", i,
+                        i);
+        else
+            rf_buf_addf(&body, EVENT_OF("%d", "t", "s%d", ",\"expectedrevision\":\"%d\"") "\n", i,
+                        i - 100, i == 150 ? 7 : 0);
+    }
+    check_text(&w, o, rf_buf_str(&body), "ok acc=199 dup=0 rej=1 151:conflict-revision:conflict");
+    rf_buf_clear(&body);
+    world_close(&w);
+}
+
+static void position__of_new_and_old_events__covers_the_furthest(void **state)
+{
+    world w = world_open((rf_ingest_options){0});
+    rf_ingest_request_options o = {.form = RF_FORM_NDJSON};
+    run *it;
+
+    (void)state;
+    run_free(run_all(w.ingest, o, RF_STR(EVENT("1") "\n" EVENT("2")), whole));
+    it = run_all(w.ingest, o, RF_STR(EVENT("3") "\n" EVENT("1")), whole);
+    assert_int_equal(rf_position_get(&it->o->position, RF_STR("default"), 0), 3);
+    run_free(it);
+    it = run_all(w.ingest, o, RF_STR(EVENT("1")), whole);
+    assert_int_equal(rf_position_get(&it->o->position, RF_STR("default"), 0), 1);
+    run_free(it);
+    world_close(&w);
+}
+
 /* ---- cutting
  * -------------------------------------------------------------------------------------------- */
 
@@ -751,6 +848,10 @@ int main(void)
         cmocka_unit_test(lines__longer_than_a_chunk__make_it_grow),
         cmocka_unit_test(lines__with_many_bad_ones__keep_the_first_hundred),
         cmocka_unit_test(lines__with_results__list_each_in_order),
+        cmocka_unit_test(lines__that_end_where_a_chunk_does__stay_lines),
+        cmocka_unit_test(line__of_just_the_limit_and_a_chunk__is_taken_with_crlf),
+        cmocka_unit_test(lines__with_expectations_over_partitions__keep_each_its_own),
+        cmocka_unit_test(position__of_new_and_old_events__covers_the_furthest),
         cmocka_unit_test(any_form__cut_anywhere__says_the_same),
         cmocka_unit_test(random_lines__cut_at_random__say_the_same),
     };

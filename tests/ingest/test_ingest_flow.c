@@ -140,7 +140,7 @@ static void feed__over_the_limit_of_the_node__waits_for_its_own_chunks_only(void
     assert_int_equal(w.log->submitted, 1);
     fake_release(w.log, 1);
     assert_int_equal(waker_count(&it->waker), 1);
-    left = feed_until_busy(it, left, 50000);
+    (void)feed_until_busy(it, left, 50000);
     assert_int_equal(w.log->submitted, 2);
     w.log->pending_bytes = 1000;
     assert_int_equal(rf_ingest_begin(w.ingest, &o, &other, &err), RF_OK);

@@ -40,14 +40,14 @@ function(rf_add_modules)
     endforeach()
 endfunction()
 
-# The library of the latest module that `file` includes: what it must be linked to. So a fuzz target
-# of event does not wait for server to compile.
+# The library of the latest module that `file` includes, and what that module alone may see: what it
+# must be linked to. So a fuzz target of event does not wait for server to compile.
 function(rf_latest_module file out)
     set(latest rf_base)
     file(STRINGS ${file} includes REGEX "^ *# *include *\"")
     foreach(module IN LISTS RF_MODULES)
         if(TARGET rf_${module} AND includes MATCHES "\"${module}/")
-            set(latest rf_${module})
+            set(latest rf_${module} ${RF_PRIVATE_${module}})
         endif()
     endforeach()
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})

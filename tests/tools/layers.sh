@@ -18,7 +18,7 @@ fresh_tree() {
     printf '#include "log/log_int.h"\n' >>"$tree/src/log/log.c"
     printf '#include "base/base.h"\n#include <uv.h>\n' >>"$tree/src/server/server.c"
     printf '#include "log/log_int.h"\n' >"$tree/tests/log/test_log.c"
-    printf '#include "log/log_int.h"\n' >"$tree/tests/fuzz/fuzz_log.c"
+    printf '#include "log/log_int.h"\nint x(void) { return rfi_log_g(); }\n' >"$tree/tests/fuzz/fuzz_log.c"
 }
 
 expect() { # outcome name, words of the finding; the plant is on stdin as FILE: TEXT

@@ -105,8 +105,8 @@ void rf_decoder_reset(rf_decoder *d);
  * arena, and is valid until rf_decoder_reset or the end of `text`, so many events can be decoded
  * before a reset. `data` is the exact slice of `text`. Checks, in this order: size, UTF-8, JSON
  * syntax, shape (depth, duplicate keys and numbers at every level), attributes. Also refuses the
- * escape \u0000 in attributes and raw NUL anywhere. An attribute that is null is absent, but `data`
- * may be null. `expect` may be NULL. Returns RF_OK, or RF_EINVAL / RF_ETOOBIG (size only) /
+ * escape \u0000 in any string value, and raw NUL anywhere. An attribute that is null is absent, but
+ * `data` may be null. `expect` may be NULL. Returns RF_OK, or RF_EINVAL / RF_ETOOBIG (size only) /
  * RF_ENOMEM with *fault filled and *out undefined.
  */
 RF_CHECKED rf_status rf_event_decode(rf_decoder *d, rf_str text, rf_event *out, rf_expect *expect,

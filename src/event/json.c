@@ -329,11 +329,24 @@ RFI_COLD static rf_status too_large(const walk *w, const yyjson_val *number)
     return st;
 }
 
+RFI_COLD static rf_status holds_nul(const walk *w, const yyjson_val *string)
+{
+    rf_status st =
+        rfi_fault(w->fault, RF_EINVAL, "control-character", rfi_json_at(w->j, string) - 1,
+                  "The string holds the character U+0000 (\\u0000), which databases and "
+                  "C programs cannot keep; send such bytes as base64.");
+    walk_path(w);
+    return st;
+}
+
 static rf_status scalar_hash(const walk *w, const yyjson_val *v, rf_hash128 *out)
 {
     const rfi_json *j = w->j;
     switch ((uint8_t)v->tag & (YYJSON_TYPE_MASK | YYJSON_SUBTYPE_MASK)) {
-    case YYJSON_TYPE_STR:
+    case YYJSON_TYPE_STR: /* it had escapes */
+        if (memchr(v->uni.str, '\0', unsafe_yyjson_get_len((void *)(uintptr_t)v)) != NULL)
+            return holds_nul(w, v);
+        /* fallthrough */
     case YYJSON_TYPE_STR | YYJSON_SUBTYPE_NOESC:
         *out = rfi_hash(j, rfi_val_str(v));
         return RF_OK;

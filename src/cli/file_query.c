@@ -121,9 +121,9 @@ static rf_status make_view(rf_conn *conn, const char *file, rf_err *err)
     return st;
 }
 
-static rf_status ask(rf_conn *conn, const char *sql, const char *format, int64_t started_us,
-                     rf_buf *out, rf_err *err)
+static rf_status ask(rf_conn *conn, const char *sql, const char *format, rf_buf *out, rf_err *err)
 {
+    int64_t started_us = rf_mono_us();
     rf_stmt *stmt = NULL;
     rf_rows *rows = NULL;
     rf_sql_where where = {0};
@@ -146,7 +146,6 @@ rf_status rfi_file_query(const char *file, const char *sql, const char *format, 
     rf_engine_options options = {.path = NULL, .external_access = true};
     rf_engine *engine = NULL;
     rf_conn *conn = NULL;
-    int64_t started_us = rf_mono_us();
     rf_status st = rf_engine_open(&options, &engine, err);
 
     if (st == RF_OK)
@@ -154,7 +153,7 @@ rf_status rfi_file_query(const char *file, const char *sql, const char *format, 
     if (st == RF_OK)
         st = make_view(conn, file, err);
     if (st == RF_OK)
-        st = ask(conn, sql, format, started_us, out, err);
+        st = ask(conn, sql, format, out, err);
     rf_conn_close(&conn);
     rf_engine_close(&engine);
     return st;

@@ -100,78 +100,112 @@ static void add_row(rf_table *t, yyjson_val *placed)
     free(data);
 }
 
-/* Returns the token of the next page in *next (the caller frees), NULL at the end. */
-static size_t print_page(rf_str json, bool as_json, char **next)
+/* Where the next page begins (allocated): a token, or the revision of a stream; NULL at the end. */
+static char *next_page(yyjson_val *root, size_t got)
+{
+    yyjson_val *next = yyjson_obj_get(root, "next");
+    yyjson_val *more = yyjson_obj_get(root, "more");
+
+    if (got == 0 || (yyjson_is_bool(more) && !yyjson_get_bool(more)))
+        return NULL;
+    if (yyjson_is_str(next))
+        return rf_xstrdup(yyjson_get_str(next));
+    if (yyjson_is_raw(next))
+        return rf_xstrndup((rf_str){yyjson_get_raw(next), yyjson_get_len(next)});
+    return NULL;
+}
+
+/* Prints a page, or adds it to `table`; returns how many events it has. */
+static size_t take_page(rf_str json, rf_table *table, char **next)
 {
     yyjson_doc *doc = yyjson_read(json.p, json.n, YYJSON_READ_NUMBER_AS_RAW);
     yyjson_val *root = yyjson_doc_get_root(doc);
     yyjson_val *events = yyjson_obj_get(root, "events");
     size_t count = yyjson_arr_size(events), i, n;
     yyjson_val *e;
-    rf_table *t = rf_table_new(6);
 
-    if (!as_json) {
-        rf_table_head(t, RF_STR("place"), false);
-        rf_table_head(t, RF_STR("revision"), true);
-        rf_table_head(t, RF_STR("time"), false);
-        rf_table_head(t, RF_STR("type"), false);
-        rf_table_head(t, RF_STR("subject"), false);
-        rf_table_head(t, RF_STR("data"), false);
-    }
     yyjson_arr_foreach(events, i, n, e)
     {
-        if (as_json) {
-            char *line = yyjson_val_write(e, 0, NULL);
-
-            printf("%s\n", line == NULL ? "" : line);
-            free(line);
-        } else {
-            add_row(t, e);
+        if (table != NULL) {
+            add_row(table, e);
+            continue;
         }
-    }
-    if (!as_json)
-        rf_table_print(t, stdout);
-    rf_table_free(&t);
-    const char *token = yyjson_get_str(yyjson_obj_get(root, "next"));
+        char *line = yyjson_val_write(e, 0, NULL);
 
-    *next = token == NULL ? NULL : rf_xstrdup(token);
+        printf("%s\n", line == NULL ? "" : line);
+        free(line);
+    }
+    *next = next_page(root, count);
     yyjson_doc_free(doc);
     return count;
 }
 
-static rf_status read_pages(events_flags *f, uint64_t limit, rf_err *err)
+static rf_status get_page(events_flags *f, uint64_t limit, rf_reply *reply, rf_err *err)
+{
+    rf_buf path;
+
+    rf_buf_init(&path, 1u << 16);
+    build_path(f, limit, &path);
+    rf_status st =
+        rf_cli_call(f->url, "GET", rf_buf_cstr(&path), NULL, (rf_str){NULL, 0}, reply, err);
+
+    rf_buf_clear(&path);
+    return st;
+}
+
+static rf_status read_pages(events_flags *f, uint64_t limit, rf_table *table, rf_err *err)
 {
     const uint64_t page_max = 1000;
     rf_reply reply = {0};
     rf_status st = RF_OK;
-    char *token = NULL;
+    char *next = NULL;
 
-    for (uint64_t left = limit; left > 0 && st == RF_OK;) {
-        uint64_t page = RF_MIN(left, page_max);
-        rf_buf path;
-        char *next = NULL;
+    while (limit > 0 && st == RF_OK) {
+        char *before = next;
 
-        rf_buf_init(&path, 1u << 16);
-        build_path(f, page, &path);
-        st = rf_cli_call(f->url, "GET", rf_buf_cstr(&path), NULL, (rf_str){NULL, 0}, &reply, err);
-        rf_buf_clear(&path);
+        st = get_page(f, RF_MIN(limit, page_max), &reply, err);
         if (st != RF_OK)
             break;
-        if (f->id != NULL) {
-            printf("%.*s\n", RF_STR_ARG(rf_buf_str(&reply.body)));
+        limit -= RF_MIN(limit, (uint64_t)take_page(rf_buf_str(&reply.body), table, &next));
+        free(before);
+        if (next == NULL)
             break;
-        }
-        size_t got = print_page(rf_buf_str(&reply.body), f->json, &next);
-
-        free(token);
-        token = next;
-        left -= RF_MIN(left, (uint64_t)got);
-        if (got < page || token == NULL || f->stream != NULL)
-            break;
-        f->after = token;
+        *(f->stream != NULL ? &f->revision : &f->after) = next;
     }
-    free(token);
+    free(next);
     rf_buf_clear(&reply.body);
+    return st;
+}
+
+static rf_table *new_table(void)
+{
+    static const char *const heads[] = {"place", "revision", "time", "type", "subject", "data"};
+    rf_table *t = rf_table_new(RF_ARRAY_LEN(heads));
+
+    for (size_t i = 0; i < RF_ARRAY_LEN(heads); i++)
+        rf_table_head(t, rf_str_from(heads[i]), i == 1);
+    return t;
+}
+
+static rf_status show_one(events_flags *f, rf_err *err)
+{
+    rf_reply reply = {0};
+    rf_status st = get_page(f, 1, &reply, err);
+
+    if (st == RF_OK)
+        printf("%.*s\n", RF_STR_ARG(rf_buf_str(&reply.body)));
+    rf_buf_clear(&reply.body);
+    return st;
+}
+
+static rf_status show_list(events_flags *f, uint64_t limit, rf_err *err)
+{
+    rf_table *table = f->json ? NULL : new_table();
+    rf_status st = read_pages(f, limit, table, err);
+
+    if (table != NULL && st == RF_OK)
+        rf_table_print(table, stdout);
+    rf_table_free(&table);
     return st;
 }
 
@@ -197,7 +231,7 @@ static int run(int argc, char **argv)
     f.id = positional[1];
     if (!rf_cli_number(&rf_verb_events, "limit", f.limit, 1, UINT64_MAX, &limit))
         return RF_EXIT_USAGE;
-    if (read_pages(&f, limit, &err) != RF_OK)
+    if ((f.id != NULL ? show_one(&f, &err) : show_list(&f, limit, &err)) != RF_OK)
         return rf_cli_failed(&rf_verb_events, &err);
     return RF_EXIT_OK;
 }

@@ -167,8 +167,7 @@ static rf_status recover_sealed(recovery *r, rf_err *err)
             return st;
         rf_err why = {0};
         st = index_of(p, &head, &x, &why);
-        if (st == RF_OK && rfi_index_head(x)->segment_bytes <= bytes &&
-            (last || rfi_index_head(x)->end_offset == r->files.segments[i + 1])) {
+        if (st == RF_OK && rfi_index_head(x)->segment_bytes <= bytes) {
             go_on_after(p, rfi_index_head(x));
             atomic_fetch_add(&p->bytes_sealed, rfi_index_head(x)->segment_bytes);
             atomic_fetch_add(&p->bytes_index, rfi_index_bytes(x));

@@ -2,7 +2,7 @@
 #ifndef RF_ENGINE_INT_H
 #define RF_ENGINE_INT_H
 
-#include "engine/duckdb_symbols.h"
+#include "engine/duckdb_symbols_int.h"
 #include "engine/engine.h"
 
 #include <pthread.h>

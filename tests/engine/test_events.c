@@ -1,6 +1,6 @@
 /* The log as relations: rf_events, scopes, and the rewriting of statements. */
 #include "engine/engine.h"
-#include "engine/log_fixture.h"
+#include "support/log_fixture.h"
 
 typedef struct fixture {
     log_fixture log;

@@ -1,8 +1,8 @@
-/* A log in a temporary directory, with an engine over it. For tests of engine/ and what follows. */
+/* A log in a temporary directory. For tests of engine/ and what follows. */
 #ifndef RF_TESTS_LOG_FIXTURE_H
 #define RF_TESTS_LOG_FIXTURE_H
 
-#include "engine/engine.h"
+#include "log/log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* Every function of libduckdb that refold calls, without the `duckdb_` in front. The loader finds
  * each by name, and `rfi_db.<name>` calls it. Sorted. */
-#ifndef RF_DUCKDB_SYMBOLS_H
-#define RF_DUCKDB_SYMBOLS_H
+#ifndef RF_DUCKDB_SYMBOLS_INT_H
+#define RF_DUCKDB_SYMBOLS_INT_H
 
 #define RFI_DUCKDB_SYMBOLS(X)                                                                      \
     X(add_replacement_scan)                                                                        \

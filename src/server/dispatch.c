@@ -117,6 +117,22 @@ rf_str rfi_percent_decode(rf_str s, bool plus, char *out)
     return (rf_str){out, n};
 }
 
+/* The same for text that nobody has checked: what is no escape stays as it is. */
+rf_str rfi_percent_decode_lax(rf_str s, char *out)
+{
+    static const char digits[] = "0123456789abcdefABCDEF";
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.n; i++) {
+        bool escape = s.p[i] == '%' && i + 2 < s.n && memchr(digits, s.p[i + 1], 22) != NULL &&
+                      memchr(digits, s.p[i + 2], 22) != NULL;
+
+        out[n++] = escape ? (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2])) : s.p[i];
+        i += escape ? 2 : 0;
+    }
+    return (rf_str){out, n};
+}
+
 /* Decoded slices live as long as the request; together they are no longer than the target. */
 static rf_str decode(rfi_req *r, rf_str s, bool plus)
 {

@@ -145,6 +145,8 @@ static void on_stop_post(rfi_post *post)
         close_listeners(l->http);
     while (l->conns != NULL)
         rfi_conn_close(l->conns);
+    if (l->http->options.loop_stop != NULL)
+        l->http->options.loop_stop(&l->base);
     maybe_stop(l);
 }
 

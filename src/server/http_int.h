@@ -19,6 +19,8 @@ typedef struct rfi_http_options {
     size_t route_count;
     rfi_half half;
     void *app; /* rfi_req.app */
+    void (*loop_stop)(
+        rfi_loop *l); /* on each loop, when it ends: close your handles; may be NULL */
 } rfi_http_options;
 
 RF_CHECKED rf_status rfi_http_open(const rfi_http_options *options, rfi_http **out, rf_err *err);

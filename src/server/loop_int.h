@@ -28,6 +28,7 @@ typedef struct rfi_loop {
     _Atomic(rfi_post *) posts; /* newest first */
     pthread_t thread;
     bool started;
+    void *proxy; /* proxy.c's: connections to the other half */
 } rfi_loop;
 
 RF_CHECKED rf_status rfi_loop_open(rfi_loop *l, rf_err *err);

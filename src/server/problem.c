@@ -3,16 +3,45 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #define PROBLEM_TYPE "application/problem+json"
 #define PROBLEM_MAX (1u << 20)
+
+/* Of rules whose status does not say it. */
+static const struct {
+    const char *rule, *title;
+} TITLES[] = {
+    {"bad-event", "The event was refused"},
+    {"bad-events", "Events were refused"},
+    {"conflict", "It conflicts with what is stored"},
+    {"conflict-id", "The id is taken by another event"},
+    {"conflict-revision", "The stream is at another revision"},
+    {"sql-error", "The SQL is wrong"},
+    {"sql-refused", "The SQL is not allowed"},
+    {"not-incremental", "The SQL cannot be kept incrementally"},
+    {"deadline", "The deadline has passed"},
+    {"reader-away", "The read half is away"},
+    {"full", "The disk is full"},
+    {"fenced", "The partition takes no writes"},
+    {"busy", "Too much at once"},
+};
+
+static const char *title_of(const char *rule, int status)
+{
+    for (size_t i = 0; i < RF_ARRAY_LEN(TITLES); i++) {
+        if (strcmp(TITLES[i].rule, rule) == 0)
+            return TITLES[i].title;
+    }
+    return rfi_reason(status);
+}
 
 void rfi_problem_body(rf_buf *out, int status, const char *rule, rf_str detail, rf_str members)
 {
     rf_buf_add_cstr(out, "{\"type\":\"urn:refold:problem:");
     rf_buf_add_cstr(out, rule);
     rf_buf_add_cstr(out, "\",\"title\":");
-    rf_buf_add_json_str(out, rf_str_from(rfi_reason(status)));
+    rf_buf_add_json_str(out, rf_str_from(title_of(rule, status)));
     rf_buf_add_cstr(out, ",\"status\":");
     rf_buf_add_u64(out, (uint64_t)status);
     rf_buf_add_cstr(out, ",\"detail\":");
@@ -67,14 +96,19 @@ int rfi_status_of(rf_status status)
     return status < RF_STATUS_COUNT ? codes[status] : 500;
 }
 
+void rfi_problem_log(const rfi_req *r, int status, const rf_err *err)
+{
+    if (status >= 500 && status != 503)
+        rf_diag(RF_DIAG_ERROR, "%s %s: %s", r->route == NULL ? "?" : r->route->method,
+                r->route == NULL ? "?" : r->route->pattern, err->text);
+}
+
 void rfi_problem_err(rfi_req *r, const rf_err *err)
 {
     int status = rfi_status_of(err->status);
 
     if (status == 503 || status == 507)
         rfi_reply_header(r, "Retry-After", "%d", status == 507 ? 5 : 1);
-    if (status >= 500 && status != 503)
-        rf_diag(RF_DIAG_ERROR, "%s %s: %s", r->route == NULL ? "?" : r->route->method,
-                r->route == NULL ? "?" : r->route->pattern, err->text);
+    rfi_problem_log(r, status, err);
     rfi_problem(r, status, rf_status_name(err->status), "%s", err->text);
 }

@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BODY_INLINE_MAX 4096 /* a reply this small is copied behind its head: one part, one write  \
-                              */
+#define BODY_INLINE_MAX                                                                            \
+    4096 /* a reply this small is copied behind its head: one part, one write                      \
+          */
 
 /* ---- requests ---------------------------------------------------------------------------------
  */

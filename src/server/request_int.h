@@ -18,7 +18,7 @@
 #include "server/parse_int.h"
 
 #define RFI_PARAMS_MAX 2
-#define RFI_HEADERS_OUT_MAX 8192 /* bytes a handler may add to the reply's head */
+#define RFI_HEADERS_OUT_MAX 32768 /* bytes a handler may add to the reply's head */
 
 typedef struct rfi_req rfi_req;
 typedef struct rfi_conn rfi_conn;
@@ -101,6 +101,8 @@ void rfi_problem(rfi_req *r, int status, const char *rule, const char *fmt, ...)
 void rfi_problem_with(rfi_req *r, int status, const char *rule, rf_str detail, rf_str members);
 /* An error of a module: its usual status, its name as the rule. Adds Retry-After where it helps. */
 void rfi_problem_err(rfi_req *r, const rf_err *err);
+/* Says in the log what is our own trouble. */
+void rfi_problem_log(const rfi_req *r, int status, const rf_err *err);
 int rfi_status_of(rf_status status);
 const char *rfi_reason(int status);
 /* The document alone. */

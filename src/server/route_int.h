@@ -43,5 +43,6 @@ void rfi_route_match(const rfi_route *routes, size_t count, rf_str method, rf_st
 bool rfi_route_has_query(const rfi_route *route, rf_str name);
 /* Decodes percent escapes (and '+' when asked) into out, which has room for s.n bytes. */
 rf_str rfi_percent_decode(rf_str s, bool plus, char *out);
+rf_str rfi_percent_decode_lax(rf_str s, char *out);
 
 #endif

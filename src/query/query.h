@@ -32,21 +32,26 @@ RF_CHECKED rf_status rf_queries_open(const rf_queries_options *options, rf_queri
                                      rf_err *err);
 void rf_queries_close(rf_queries **q);
 
-typedef enum rf_query_format { RF_FMT_JSON, RF_FMT_NDJSON, RF_FMT_CSV, RF_FMT_ARROW } rf_query_format;
+typedef enum rf_query_format {
+    RF_FMT_JSON,
+    RF_FMT_NDJSON,
+    RF_FMT_CSV,
+    RF_FMT_ARROW
+} rf_query_format;
 bool rf_query_format_parse(rf_str text, rf_query_format *out);
 
 typedef struct rf_query_request {
     rf_str sql;
-    rf_str params_json;  /* array of scalars; empty: none */
-    rf_str after;        /* position token; empty: none */
+    rf_str params_json; /* array of scalars; empty: none */
+    rf_str after;       /* position token; empty: none */
     rf_query_format format;
     uint32_t timeout_ms; /* 0: default */
     uint64_t rows_max;   /* 0: default. JSON formats: RF_ETOOBIG when there are more */
 } rf_query_request;
 
 typedef struct rf_query_answer {
-    rf_sql_where where;   /* of SQL errors */
-    const char *refused;  /* RF_EFORBIDDEN: what the gate refuses, static or in the err text */
+    rf_sql_where where;  /* of SQL errors */
+    const char *refused; /* RF_EFORBIDDEN: what the gate refuses, static or in the err text */
     uint64_t row_count;
     int64_t elapsed_us;
 } rf_query_answer;

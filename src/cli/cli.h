@@ -48,6 +48,8 @@ typedef struct rf_reply {
 /* url: http://HOST:PORT or unix:PATH. Connects at the first request. */
 rf_client *rf_client_new(const char *url);
 void rf_client_free(rf_client **c);
+/* At most so long for a whole request; 0, as made: as long as it takes. */
+void rf_client_set_timeout(rf_client *c, uint32_t timeout_ms);
 /*
  * One request. `headers` is NULL or a NULL-ended list of "Name: value". The reply is reset first
  * and belongs to the caller (rf_buf_clear(&reply->body)). RF_OK whatever the HTTP status; RF_EBUSY

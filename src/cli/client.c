@@ -14,8 +14,9 @@
 
 struct rf_client {
     CURL *curl;
-    char *base;      /* "http://host:port" without a slash at the end */
-    char *unix_path; /* NULL: TCP */
+    char *base;          /* "http://host:port" without a slash at the end */
+    char *unix_path;     /* NULL: TCP */
+    uint32_t timeout_ms; /* 0: none */
     rf_buf url;
     char error[CURL_ERROR_SIZE];
 };
@@ -55,6 +56,11 @@ void rf_client_free(rf_client **c)
     free((*c)->unix_path);
     free(*c);
     *c = NULL;
+}
+
+void rf_client_set_timeout(rf_client *c, uint32_t timeout_ms)
+{
+    c->timeout_ms = timeout_ms;
 }
 
 void rf_url_encode(rf_buf *out, rf_str s)
@@ -140,6 +146,7 @@ static rf_status request(rf_client *c, const char *method, const char *path,
     curl_easy_setopt(c->curl, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)c->timeout_ms);
     if (c->unix_path != NULL)
         curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->unix_path);
     curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_body);

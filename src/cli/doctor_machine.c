@@ -165,8 +165,14 @@ static bool is_refold(const char *host, uint16_t port)
 
     snprintf(url, sizeof url, strchr(host, ':') != NULL ? "http://[%s]:%u" : "http://%s:%u", host,
              port);
-    bool is = rf_cli_call(url, "GET", "/v1/status", NULL, (rf_str){NULL, 0}, &reply, &err) == RF_OK;
+    rf_client *client = rf_client_new(url);
 
+    rf_client_set_timeout(client, 2000); /* whoever listens there may never answer */
+    bool is = rf_client_send(client, "GET", "/v1/status", NULL, (rf_str){NULL, 0}, &reply, &err) ==
+                  RF_OK &&
+              reply.status == 200;
+
+    rf_client_free(&client);
     rf_buf_clear(&reply.body);
     return is;
 }

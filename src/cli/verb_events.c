@@ -166,7 +166,9 @@ static rf_status read_pages(events_flags *f, uint64_t limit, rf_table *table, rf
         st = get_page(f, RF_MIN(limit, page_max), &reply, err);
         if (st != RF_OK)
             break;
-        limit -= RF_MIN(limit, (uint64_t)take_page(rf_buf_str(&reply.body), table, &next));
+        uint64_t got = take_page(rf_buf_str(&reply.body), table, &next);
+
+        limit -= RF_MIN(limit, got);
         free(before);
         if (next == NULL)
             break;

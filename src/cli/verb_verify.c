@@ -48,10 +48,12 @@ static void print_text(const rf_verify_report *r, double seconds)
 {
     char events[32], bytes[32], blocks[32], segments[32], rate[32];
 
-    printf("%s events in %s blocks, %s segments, %llu partition%s: %s read in %.1f s (%s/s)\n",
-           rf_format_count(r->events, events), rf_format_count(r->blocks, blocks),
-           rf_format_count(r->segments, segments), (unsigned long long)r->partitions,
-           r->partitions == 1 ? "" : "s", rf_format_bytes(r->bytes, bytes), seconds,
+    printf("%s event%s in %s block%s, %s segment%s, %llu partition%s: %s read in %.1f s (%s/s)\n",
+           rf_format_count(r->events, events), r->events == 1 ? "" : "s",
+           rf_format_count(r->blocks, blocks), r->blocks == 1 ? "" : "s",
+           rf_format_count(r->segments, segments), r->segments == 1 ? "" : "s",
+           (unsigned long long)r->partitions, r->partitions == 1 ? "" : "s",
+           rf_format_bytes(r->bytes, bytes), seconds,
            rf_format_bytes(seconds > 0 ? (uint64_t)((double)r->bytes / seconds) : 0, rate));
     if (r->torn > 0)
         printf("%llu torn tail%s after the last acknowledged event: harmless, cut off at the next "

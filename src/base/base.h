@@ -163,6 +163,9 @@ bool rf_time_parse(rf_str text, int64_t *out_us);
 /* Writes "YYYY-MM-DDTHH:MM:SS[.ffffff]Z" (fraction only when not zero, without trailing zeros);
  * returns the length. */
 size_t rf_time_format(int64_t us, char out[static RF_TIME_TEXT_MAX]);
+/* The lowest `width` decimal digits of v, with leading zeros and no NUL; returns to + width. printf
+ * is what a profile of an import shows when times are written by it. */
+char *rf_put_digits(char *to, uint64_t v, unsigned width);
 
 /* ---- hashing ----------------------------------------------------------------------------------
  */

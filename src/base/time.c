@@ -145,6 +145,15 @@ bool rf_time_parse(rf_str text, int64_t *out_us)
     return true;
 }
 
+char *rf_put_digits(char *to, uint64_t v, unsigned width)
+{
+    for (unsigned i = width; i > 0; i--) {
+        to[i - 1] = (char)('0' + v % 10);
+        v /= 10;
+    }
+    return to + width;
+}
+
 size_t rf_time_format(int64_t us, char out[static RF_TIME_TEXT_MAX])
 {
     int64_t seconds = us / US_PER_S, fraction = us % US_PER_S;
@@ -160,14 +169,29 @@ size_t rf_time_format(int64_t us, char out[static RF_TIME_TEXT_MAX])
     int64_t year;
     unsigned month, day, of_day = (unsigned)rest;
     date_of_days(days, &year, &month, &day);
-    int n = snprintf(out, RF_TIME_TEXT_MAX, "%04lld-%02u-%02uT%02u:%02u:%02u", (long long)year,
-                     month, day, of_day / 3600, of_day / 60 % 60, of_day % 60);
-    if (fraction != 0) {
-        n += snprintf(out + n, RF_TIME_TEXT_MAX - (size_t)n, ".%06u", (unsigned)fraction);
-        while (out[n - 1] == '0')
-            n--;
+    char *at = out;
+    if (year < 0 || year > 9999) { /* not of RFC 3339; shown all the same */
+        at += snprintf(out, RF_TIME_TEXT_MAX, "%04lld", (long long)year);
+    } else {
+        at = rf_put_digits(at, (uint64_t)year, 4);
     }
-    out[n++] = 'Z';
-    out[n] = '\0';
-    return (size_t)n;
+    *at++ = '-';
+    at = rf_put_digits(at, month, 2);
+    *at++ = '-';
+    at = rf_put_digits(at, day, 2);
+    *at++ = 'T';
+    at = rf_put_digits(at, of_day / 3600, 2);
+    *at++ = ':';
+    at = rf_put_digits(at, of_day / 60 % 60, 2);
+    *at++ = ':';
+    at = rf_put_digits(at, of_day % 60, 2);
+    if (fraction != 0) {
+        *at++ = '.';
+        at = rf_put_digits(at, (uint64_t)fraction, 6);
+        while (at[-1] == '0')
+            at--;
+    }
+    *at++ = 'Z';
+    *at = '\0';
+    return (size_t)(at - out);
 }

@@ -20,7 +20,7 @@ struct rfi_import_rows {
     /* The line's fixed text: `{"specversion":"1.0","type":"…","source":"…"`. */
     rf_buf head;
     /* Columns of the result: first the attributes that are SQL, in this order, then data. */
-    const char *attribute[8];
+    char attribute_key[8][24]; /* `,"name":` */
     size_t attribute_count;
     size_t column_count;
     char **field_keys; /* `,"name":` for each data column (the first without the comma) */
@@ -36,7 +36,9 @@ static void add_attribute(rfi_import_rows *r, const char *name, const rfi_value 
 
         rf_buf_addf(sql, text ? "%sCAST((%s) AS VARCHAR) AS a%zu" : "%s(%s) AS a%zu",
                     r->attribute_count > 0 ? ", " : "", v->sql, r->attribute_count);
-        r->attribute[r->attribute_count++] = name;
+        snprintf(r->attribute_key[r->attribute_count], sizeof r->attribute_key[0],
+                 ",\"%s\":", name);
+        r->attribute_count++;
     }
 }
 
@@ -176,9 +178,7 @@ bool rfi_import_rows_next(rfi_import_rows *r, rf_buf *out, rf_err *err)
     for (size_t i = 0; i < r->attribute_count; i++) {
         if (rf_rows_is_null(r->rows, i))
             continue; /* the server names what is missing */
-        rf_buf_add_cstr(out, ",\"");
-        rf_buf_add_cstr(out, r->attribute[i]);
-        rf_buf_add_cstr(out, "\":");
+        rf_buf_add_cstr(out, r->attribute_key[i]);
         rf_rows_json(r->rows, i, out);
     }
     rf_buf_add_cstr(out, ",\"data\":{");

@@ -81,22 +81,36 @@ static void date_add(int64_t days, rf_buf *out)
     uint32_t month = mp < 10 ? mp + 3 : mp - 9;
     int64_t year = (int64_t)yoe + era * 400 + (month <= 2);
 
-    rf_buf_addf(out, "%04lld-%02u-%02u", (long long)year, month, day);
+    char text[10], *at;
+
+    if (year < 0 || year > 9999) {
+        rf_buf_addf(out, "%04lld-%02u-%02u", (long long)year, month, day);
+        return;
+    }
+    at = rf_put_digits(text, (uint64_t)year, 4);
+    *at++ = '-';
+    at = rf_put_digits(at, month, 2);
+    *at++ = '-';
+    rf_put_digits(at, day, 2);
+    rf_buf_add(out, text, sizeof(text));
 }
 
 static void time_add(int64_t us, rf_buf *out)
 {
-    char fraction[16];
-    size_t n;
+    char text[16], *at;
 
-    rf_buf_addf(out, "%02d:%02d:%02d", (int)(us / 3600000000), (int)(us / 60000000 % 60),
-                (int)(us / 1000000 % 60));
-    if (us % 1000000 == 0)
-        return;
-    n = (size_t)snprintf(fraction, sizeof(fraction), ".%06d", (int)(us % 1000000));
-    while (fraction[n - 1] == '0')
-        n--;
-    rf_buf_add(out, fraction, n);
+    at = rf_put_digits(text, (uint64_t)us / 3600000000u, 2);
+    *at++ = ':';
+    at = rf_put_digits(at, (uint64_t)us / 60000000 % 60, 2);
+    *at++ = ':';
+    at = rf_put_digits(at, (uint64_t)us / 1000000 % 60, 2);
+    if (us % 1000000 != 0) {
+        *at++ = '.';
+        at = rf_put_digits(at, (uint64_t)us % 1000000, 6);
+        while (at[-1] == '0')
+            at--;
+    }
+    rf_buf_add(out, text, (size_t)(at - text));
 }
 
 #define DAY_US INT64_C(86400000000)

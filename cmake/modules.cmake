@@ -124,6 +124,18 @@ function(rf_add_tests)
         endforeach()
     endforeach()
 
+    # The whole program with a bug put in, which an end-to-end test must catch.
+    file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/planted/*.c)
+    if(TARGET rf_cli)
+        foreach(file IN LISTS files)
+            get_filename_component(name ${file} NAME_WE)
+            add_executable(planted_${name} ${file})
+            target_link_libraries(planted_${name} PRIVATE rf_flags rf_cli)
+            set_target_properties(planted_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
+                ${CMAKE_BINARY_DIR}/tests/planted)
+        endforeach()
+    endif()
+
     file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fault/*.c)
     if(TARGET rf_base)
         foreach(file IN LISTS files)

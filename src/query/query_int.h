@@ -4,6 +4,7 @@
 
 #include "query/query.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* ---- the text (text.c) ----------------------------------------------------------------------- */
@@ -148,20 +149,17 @@ RF_CHECKED rf_status rfi_encode(rf_rows *rows, const rfi_encoding *encoding, rf_
 
 typedef struct rfi_watch rfi_watch;
 
-/*
- * One connection with its scope. `watched` says that a statement runs; deadline.c looks at it, so
- * these members are under the watch's lock.
- */
+/* One connection, of one query at a time. */
 typedef struct rfi_session {
     rf_conn *conn;
-    rf_scope *scope; /* NULL: the engine has no log */
-    char scope_name[32];
     bool taken; /* under the pool's lock */
-    /* Under the watch's lock. */
-    bool watched, timed_out, reported;
+    /* The rest is the watch's and under its lock: set while a statement runs. */
+    rfi_watch *watch;
+    struct rfi_session *next;
+    rf_query_handle *handle; /* may be NULL */
+    const char *sql;         /* for the report */
     int64_t deadline_us, interrupted_us;
-    rf_query_handle *handle;
-    const char *sql; /* for the report */
+    bool timed_out, reported;
 } rfi_session;
 
 #define RFI_INTERRUPT_AGAIN_US 50000
@@ -172,16 +170,26 @@ rfi_watch *rfi_watch_start(void (*overdue)(void *arg, const char *sql), void *ar
 void rfi_watch_stop(rfi_watch **watch);
 void rfi_watch_begin(rfi_watch *watch, rfi_session *session, int64_t deadline_us,
                      rf_query_handle *handle, const char *sql);
-/* From now on the session is interrupted no more. Says why it was, if it was. */
-void rfi_watch_end(rfi_watch *watch, rfi_session *session, bool *timed_out);
+/* From now on the session is interrupted no more. Was it, by the deadline? */
+bool rfi_watch_end(rfi_watch *watch, rfi_session *session);
 
 typedef struct rfi_pool rfi_pool;
-RF_CHECKED rf_status rfi_pool_open(rf_engine *engine, bool events, uint32_t sessions_max,
-                                   rfi_pool **out, rf_err *err);
+RF_CHECKED rf_status rfi_pool_open(rf_engine *engine, uint32_t sessions_max, rfi_pool **out,
+                                   rf_err *err);
 void rfi_pool_close(rfi_pool **pool);
 /* Waits for its turn, first come, first served. RF_EBUSY at the deadline, RF_ECANCELED. */
 RF_CHECKED rf_status rfi_pool_take(rfi_pool *pool, int64_t deadline_us, rf_query_handle *handle,
                                    rfi_session **out, rf_err *err);
 void rfi_pool_give(rfi_pool *pool, rfi_session **session);
+
+bool rfi_canceled(rf_query_handle *handle); /* of NULL: no */
+/* Waits on `cond` (of the monotonic clock) until then at the latest. */
+void rfi_cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_us);
+void rfi_cond_init(pthread_cond_t *cond);
+
+/* ---- positions (position.c) ------------------------------------------------------------------ */
+
+/* Lowers each part of `p` to what `other` has reached. */
+void rfi_position_lower(rf_position *p, const rf_position *other);
 
 #endif

@@ -68,8 +68,8 @@ static rf_status refused(int status, rf_str answer, rf_err *err)
     return st;
 }
 
-rf_status rfi_control_append(void *arg, rf_str type, rf_str subject, rf_str data_json,
-                             rf_position *position, rf_err *err)
+rf_status rfi_send_control(void *arg, rf_str type, rf_str subject, rf_str data_json,
+                           rf_position *position, rf_err *err)
 {
     rfi_read *h = arg;
     rf_buf event, answer;

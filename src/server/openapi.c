@@ -41,20 +41,20 @@ static const operation OPERATIONS[] = {
                                                            "'*/*':{'schema':{'description':'Binary "
                                                            "mode: the data alone; its attributes "
                                                            "are ce- headers.'}}}",
-     OK_JSON("201", "One event was stored.", "Outcome") "," OK_JSON(
-         "200", "Stored, or stored before (duplicate).",
-         "Outcome") "," PROBLEM("409",
-                                "An id is taken by another event, or the stream is at another "
-                                "revision.") "," PROBLEM("413",
-                                                         "Over a limit.") "," PROBLEM("415",
-                                                                                      "None of the "
-                                                                                      "forms of "
-                                                                                      "events.") "," PROBLEM("422",
-                                                                                                             "Events were "
-                                                                                                             "refused; see "
-                                                                                                             "errors.") "," PROBLEM("503",
-                                                                                                                                    "Too much is pending: again after Retry-After seconds.") "," PROBLEM("507",
-                                                                                                                                                                                                         "The disk is full; nothing was stored.")},
+     OK_JSON("201", "One event was stored.", "Outcome") "," OK_JSON("200", "Stored, or stored before (duplicate).", "Outcome") "," PROBLEM(
+         "409",
+         "An id is taken by another event, or the stream is at another "
+         "revision.") "," PROBLEM("413",
+                                  "Over a limit.") "," PROBLEM("415",
+                                                               "None of the "
+                                                               "forms of "
+                                                               "events.") "," PROBLEM("422",
+                                                                                      "Events were "
+                                                                                      "refused; "
+                                                                                      "see "
+                                                                                      "errors.") "," PROBLEM("503",
+                                                                                                             "Too much is pending: again after Retry-After seconds.") "," PROBLEM("507",
+                                                                                                                                                                                  "The disk is full; nothing was stored.")},
     {"listEvents", "events", "Events in the order of the log, in pages.", NULL,
      "'200':{'description':'A page; pass its next as after.'," EVENTS_JSON "}"},
     {"getEvent", "events", "One event, as it was sent; its place is in Refold- headers.", NULL,

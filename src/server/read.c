@@ -93,12 +93,14 @@ static rf_status open_engine(rfi_read *h, rf_err *err)
 
 static rf_status open_models(rfi_read *h, rf_err *err)
 {
-    rf_projections_options projections = {
-        .engine = h->engine, .view = h->view, .append = rfi_control_append, .append_arg = h};
     rf_status st = open_engine(h, err);
 
-    if (st == RF_OK)
-        st = rf_projections_open(&projections, &h->projections, err);
+    if (st != RF_OK)
+        return st;
+    rf_projections_options o = {
+        .engine = h->engine, .view = h->view, .append = rfi_send_control, .append_arg = h};
+
+    st = rf_projections_open(&o, &h->projections, err);
     if (st != RF_OK)
         rf_engine_close(&h->engine);
     return st;

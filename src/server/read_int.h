@@ -64,8 +64,8 @@ void rfi_read_ready(rfi_req *r);
 void rfi_read_metrics(rfi_req *r);
 
 /* control.c: rf_projections_options.append */
-rf_status rfi_control_append(void *arg, rf_str type, rf_str subject, rf_str data_json,
-                             rf_position *position, rf_err *err);
+rf_status rfi_send_control(void *arg, rf_str type, rf_str subject, rf_str data_json,
+                           rf_position *position, rf_err *err);
 
 /* project.c: applies config->project_dir, on a thread of its own. */
 void rfi_project_start(rfi_read *h);

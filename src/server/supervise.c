@@ -27,7 +27,7 @@
 
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
-#define HEALTHY_US (10 * 1000000) /* lived so long: the next pause is short again */
+#define HEALTHY_US 1000000 /* was up for so long: the next pause is short again */
 #define STARTING_POLL_MS 20
 #define HEALTH_EVERY_MS 2000
 #define HEALTH_TIMEOUT_MS 3000
@@ -43,8 +43,8 @@ struct rfi_supervisor {
     rfi_reader_info info; /* guarded by mutex */
     bool stopping;        /* guarded by mutex */
     /* the thread's own */
-    int pidfd; /* -1: this kernel has none; then we look every 20 ms */
-    int64_t started_us;
+    int pidfd;                 /* -1: this kernel has none; then we look every 20 ms */
+    int64_t started_us, up_us; /* up_us: when it was first healthy; 0: not yet */
     uint32_t unhealthy;
 };
 
@@ -56,9 +56,9 @@ const char *rfi_reader_state_name(rfi_reader_state state)
     return names[state];
 }
 
-uint32_t rfi_backoff_ms(uint32_t before_ms, int64_t lived_us)
+uint32_t rfi_backoff_ms(uint32_t before_ms, int64_t up_us)
 {
-    if (before_ms == 0 || lived_us >= HEALTHY_US)
+    if (before_ms == 0 || up_us >= HEALTHY_US)
         return BACKOFF_MIN_MS;
     return RF_MIN(before_ms * 2, (uint32_t)BACKOFF_MAX_MS);
 }
@@ -118,6 +118,7 @@ static int start_reader(rfi_supervisor *s)
     }
     s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     s->started_us = rf_mono_us();
+    s->up_us = 0;
     s->unhealthy = 0;
     return (int)pid;
 }
@@ -193,6 +194,7 @@ static void look_after(rfi_supervisor *s, int pid)
         if (healthy(s, HEALTH_TIMEOUT_MS)) {
             rf_diag(RF_DIAG_INFO, "read half is up (pid %d, %.2f s)", pid,
                     (double)(rf_mono_us() - s->started_us) / 1e6);
+            s->up_us = rf_mono_us();
             set_state(s, RFI_READER_UP, pid);
         } else {
             wait_for_news(s, pid, STARTING_POLL_MS);
@@ -247,7 +249,7 @@ static void *run(void *arg)
         pid = 0;
         if (stopping(s))
             break;
-        pause_ms = rfi_backoff_ms(pause_ms, rf_mono_us() - s->started_us);
+        pause_ms = rfi_backoff_ms(pause_ms, s->up_us == 0 ? 0 : rf_mono_us() - s->up_us);
         rf_diag(RF_DIAG_WARN, "read half ended (%s); restarting in %u ms", s->info.last_exit,
                 pause_ms);
         set_state(s, RFI_READER_AWAY, 0);

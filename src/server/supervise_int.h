@@ -31,7 +31,7 @@ void rfi_supervisor_stop(rfi_supervisor **s);
 /* Any thread. */
 void rfi_supervisor_get(rfi_supervisor *s, rfi_reader_info *out);
 const char *rfi_reader_state_name(rfi_reader_state state);
-/* How long to wait before the next start, after one that lived so long. Exposed for tests. */
-uint32_t rfi_backoff_ms(uint32_t before_ms, int64_t lived_us);
+/* How long to wait before the next start, after one that was up for so long. Exposed for tests. */
+uint32_t rfi_backoff_ms(uint32_t before_ms, int64_t up_us);
 
 #endif

@@ -69,6 +69,7 @@ void rfi_route_match(const rfi_route *routes, size_t count, rf_str method, rf_st
         if (rf_str_eq(method, rf_str_from(routes[i].method)) ||
             (head && strcmp(routes[i].method, "GET") == 0)) {
             out->route = &routes[i];
+            out->allow[0] = '\0';
             memcpy(out->params, params, sizeof params);
             return;
         }

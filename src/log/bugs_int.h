@@ -17,10 +17,9 @@ enum {
     RFI_BUG_SPLIT_ATOMIC = 1 << 8,        /* an atomic group may straddle blocks */
     RFI_BUG_FORGET_SEALED = 1 << 9,       /* ids are looked for in the open segment only */
     RFI_BUG_NO_PAGE_CHECK = 1 << 10,      /* index pages are believed unchecked */
-    RFI_BUG_NO_CUT_SYNC = 1 << 11,        /* a torn tail is cut but not durably */
-    RFI_BUG_STALE_PREV_HASH = 1 << 12,    /* the chain is not checked in a scan */
-    RFI_BUG_RENAME_BEFORE_SYNC = 1 << 13, /* a segment gets its name before its header is synced */
-    RFI_BUG_NO_REWRITE = 1 << 14,         /* after a failed sync the page cache is believed */
+    RFI_BUG_NO_CUT_SYNC = 1 << 11,        /* what recovery reads counts as durable without a sync */
+    RFI_BUG_RENAME_BEFORE_SYNC = 1 << 12, /* a segment gets its name before its header is synced */
+    RFI_BUG_NO_REWRITE = 1 << 13,         /* after a failed sync the page cache is believed */
 };
 
 extern unsigned rfi_bugs;

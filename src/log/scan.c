@@ -78,8 +78,7 @@ static const char *misfit(const rfi_scan *s, const rfi_block_header *h)
         return "block belongs to another place of the segment";
     if (h->sequence != s->next_sequence || h->base_offset != s->next_offset)
         return "block is out of sequence";
-    if (memcmp(h->prev_hash, s->prev_hash, sizeof s->prev_hash) != 0 &&
-        !RFI_BUG(RFI_BUG_STALE_PREV_HASH))
+    if (memcmp(h->prev_hash, s->prev_hash, sizeof s->prev_hash) != 0)
         return "hash of the block before differs";
     if (h->epoch < s->epoch || h->durable > h->base_offset)
         return "block contradicts the ones before it";

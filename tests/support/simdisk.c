@@ -631,16 +631,39 @@ simdisk *simcrash_state(const simcrash *c, uint64_t variant, kit_rng *rng)
 {
     simdisk *d = simdisk_new();
     bool random = variant >= simcrash_variants(c);
+    /* Every other random state: written in order until the power went, in the midst of a write. */
+    size_t cut = random && c->pending_count > 0 && kit_below(rng, 2) == 0
+                     ? (size_t)kit_below(rng, c->pending_count)
+                     : SIZE_MAX;
     d->start = image_copy(&c->durable);
     for (size_t i = 0; i < c->pending_count; i++) {
         const op *o = c->pending[i];
-        if (!survives(c, variant, i, rng))
+        if (cut == SIZE_MAX ? !survives(c, variant, i, rng) : i > cut)
             continue;
-        if (o->kind == OP_WRITE && random && kit_below(rng, 2) == 0)
+        if (o->kind == OP_WRITE && random && (cut == SIZE_MAX ? kit_below(rng, 2) == 0 : i == cut))
             apply_torn(&d->start, o, rng);
         else
             image_apply(&d->start, o);
     }
     d->now = image_copy(&d->start);
+    return d;
+}
+
+simdisk *simcrash_killed(const simcrash *c)
+{
+    simdisk *d = simdisk_new();
+    d->start = image_copy(&c->durable);
+    d->now = image_copy(&c->durable);
+    for (size_t i = 0; i < c->pending_count; i++) {
+        op *o = record(d, c->pending[i]->kind, c->pending[i]->inode);
+        *o = *c->pending[i];
+        if (o->bytes != NULL) {
+            o->bytes = rf_xmalloc(o->n + 1);
+            memcpy(o->bytes, c->pending[i]->bytes, o->n);
+        }
+        o->path = o->path != NULL ? rf_xstrdup(o->path) : NULL;
+        o->to = o->to != NULL ? rf_xstrdup(o->to) : NULL;
+        image_apply(&d->now, o);
+    }
     return d;
 }

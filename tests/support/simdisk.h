@@ -42,5 +42,8 @@ size_t simcrash_pending(const simcrash *c); /* operations that may be lost now *
  */
 simdisk *simcrash_state(const simcrash *c, uint64_t variant, kit_rng *rng);
 uint64_t simcrash_variants(const simcrash *c);
+/* The disk after the process alone was killed here: all can be read, what was not synced is still
+ * not on the disk, and a later power cut takes it. */
+simdisk *simcrash_killed(const simcrash *c);
 
 #endif

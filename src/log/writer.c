@@ -391,8 +391,7 @@ static void commit_succeeded(rf_log_part *p, rf_append *list, const savepoint *b
             rfi_notice(p->log, "%s/%u has space again", p->domain, p->number);
     }
     count_receipts(p, list);
-    if (!RFI_BUG(RFI_BUG_ACK_BEFORE_SYNC) || w->next == before->next)
-        finish_all(p, list);
+    finish_all(p, list);
 }
 
 static void commit(rf_log_part *p, rf_append *list, uint32_t events)
@@ -431,8 +430,10 @@ static void commit(rf_log_part *p, rf_append *list, uint32_t events)
         commit_failed(p, list, &before, &err);
         return;
     }
-    if (RFI_BUG(RFI_BUG_ACK_BEFORE_SYNC))
+    if (RFI_BUG(RFI_BUG_ACK_BEFORE_SYNC)) {
         finish_all(p, list);
+        list = NULL; /* the callers' again */
+    }
     st = sync_commit(p, &err);
     if (st != RF_OK) {
         go_back(p, &before); /* so that readers do not count on it; the file stays as it is */

@@ -33,6 +33,11 @@ function(rf_add_modules)
         endif()
         add_library(rf_${module} STATIC ${sources})
         add_dependencies(rf_${module} rf_build_info)
+        if(module STREQUAL server) # the dashboard goes into the program
+            target_compile_definitions(rf_server PRIVATE RF_WEB_DIR="${CMAKE_SOURCE_DIR}/web")
+            set_source_files_properties(${CMAKE_SOURCE_DIR}/src/server/operate_both.c PROPERTIES
+                OBJECT_DEPENDS ${CMAKE_SOURCE_DIR}/web/index.html)
+        endif()
         target_link_libraries(rf_${module}
             PUBLIC rf_flags ${before} ${RF_PUBLIC_${module}}
             PRIVATE ${RF_PRIVATE_${module}})

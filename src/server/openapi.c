@@ -120,8 +120,8 @@ static const operation OPERATIONS[] = {
     {"getOpenapi", "operations", "This document.", NULL,
      "'200':{'description':'OpenAPI 3.1.','content':{'application/json':{}}}"},
     {"getIndex", "operations", "What there is, for people.", NULL,
-     "'200':{'description':'A list of routes and two commands to "
-     "try.','content':{'text/plain':{}}}"},
+     "'200':{'description':'The dashboard for a browser, else a list of routes and two commands to "
+     "try.','content':{'text/html':{},'text/plain':{}}}"},
 };
 
 /* Query parameters; `operation` NULL: wherever the name occurs. */

@@ -1,4 +1,5 @@
-/* What both halves answer alike: /healthz, /openapi.json, /. */
+/* What both halves answer alike: /healthz, /openapi.json, and / for people: the dashboard in a
+ * browser, a list of routes elsewhere. */
 #include "server/server.h"
 #include "server/write_int.h"
 
@@ -14,8 +15,38 @@ void rfi_openapi_get(rfi_req *r)
     rfi_reply(r, 200, "application/json", rf_server_openapi());
 }
 
+/* web/index.html, put into the program as it is (COMPONENTS: .incbin is the fast and read-only
+ * way). */
+__asm__(".pushsection .rodata\n"
+        ".balign 8\n"
+        "rfi_dashboard_begin:\n"
+        ".incbin \"" RF_WEB_DIR "/index.html\"\n"
+        "rfi_dashboard_end:\n"
+        ".popsection\n");
+extern const char rfi_dashboard_begin[], rfi_dashboard_end[];
+
+static bool wants_html(const rfi_req *r)
+{
+    rf_str accept = rfi_head_find(&r->head, "accept");
+
+    return accept.n > 0 && memmem(accept.p, accept.n, "text/html", 9) != NULL;
+}
+
+static void dashboard(rfi_req *r)
+{
+    rfi_reply_header(r, "Content-Security-Policy", "%s",
+                     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+                     "connect-src 'self'; frame-ancestors 'none'");
+    rfi_reply(r, 200, "text/html; charset=utf-8",
+              (rf_str){rfi_dashboard_begin, (size_t)(rfi_dashboard_end - rfi_dashboard_begin)});
+}
+
 void rfi_index(rfi_req *r)
 {
+    if (wants_html(r)) {
+        dashboard(r);
+        return;
+    }
     rf_str host = rfi_head_find(&r->head, "host");
     rf_buf b;
 

@@ -40,7 +40,7 @@ static void add_row(rf_table *t, yyjson_val *p)
 
         snprintf(note, sizeof note, "building: %.0f %%",
                  total > 0 ? 100 * yyjson_get_num(yyjson_obj_get(progress, "done")) / total : 0);
-    } else if (yyjson_is_obj(last)) {
+    } else if (yyjson_get_num(yyjson_obj_get(last, "events")) > 0) {
         char rate[32];
 
         rf_format_count((uint64_t)yyjson_get_num(yyjson_obj_get(last, "eventsPerSecond")), rate);

@@ -41,6 +41,9 @@ if(RF_SANITIZE)
     # For all code, third-party sources too. A finding ends the program: nobody reads past it.
     add_compile_options(-fsanitize=${RF_SANITIZE} -fno-sanitize-recover=all)
     add_link_options(-fsanitize=${RF_SANITIZE})
+    # DuckDB, opened later, throws C++ exceptions, and the sanitizers look for __cxa_throw once, at
+    # start: libstdc++ must be there by then. (They keep the link from being dropped as unneeded.)
+    add_link_options(-Wl,--no-as-needed -l:libstdc++.so.6)
 endif()
 if(RF_COVERAGE)
     target_compile_options(rf_flags INTERFACE --coverage -O0)

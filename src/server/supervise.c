@@ -38,6 +38,7 @@ struct rfi_supervisor {
     char *const *argv;
     const char *run_dir;
     pthread_t thread;
+    bool started;
     int wake; /* eventfd: stop */
     pthread_mutex_t mutex;
     rfi_reader_info info; /* guarded by mutex */
@@ -267,11 +268,10 @@ static void *run(void *arg)
 /* ---- from outside -----------------------------------------------------------------------------
  */
 
-rf_status rfi_supervisor_start(char *const *argv, const char *run_dir, rfi_supervisor **out,
-                               rf_err *err)
+rf_status rfi_supervisor_open(char *const *argv, const char *run_dir, rfi_supervisor **out,
+                              rf_err *err)
 {
     rfi_supervisor *s = rf_xcalloc(1, sizeof *s);
-    sigset_t all, before;
 
     *out = NULL;
     s->argv = argv;
@@ -282,22 +282,24 @@ rf_status rfi_supervisor_start(char *const *argv, const char *run_dir, rfi_super
     s->wake = eventfd(0, EFD_CLOEXEC);
     if (s->wake < 0) {
         free(s);
-        return rf_err_set_errno(err, errno, "starting the read half's supervisor");
+        return rf_err_set_errno(err, errno, "preparing to watch over the read half");
     }
     pthread_mutex_init(&s->mutex, NULL);
+    *out = s;
+    return RF_OK;
+}
+
+rf_status rfi_supervisor_start(rfi_supervisor *s, rf_err *err)
+{
+    sigset_t all, before;
+
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int e = pthread_create(&s->thread, NULL, run, s);
 
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (e != 0) {
-        pthread_mutex_destroy(&s->mutex);
-        close(s->wake);
-        free(s);
-        return rf_err_set_errno(err, e, "starting the read half's supervisor");
-    }
-    *out = s;
-    return RF_OK;
+    s->started = e == 0;
+    return e == 0 ? RF_OK : rf_err_set_errno(err, e, "starting to watch over the read half");
 }
 
 void rfi_supervisor_stop(rfi_supervisor **supervisor)
@@ -313,7 +315,8 @@ void rfi_supervisor_stop(rfi_supervisor **supervisor)
     if (write(s->wake, &one, sizeof one) != sizeof one) {
         /* an eventfd at 0 takes it */
     }
-    pthread_join(s->thread, NULL);
+    if (s->started)
+        pthread_join(s->thread, NULL);
     pthread_mutex_destroy(&s->mutex);
     close(s->wake);
     free(s);

@@ -23,10 +23,12 @@ typedef struct rfi_reader_info {
     char last_exit[96]; /* "" or "killed by signal 9", ... */
 } rfi_reader_info;
 
-/* argv and run_dir are kept. Call when the write half's own socket is open. */
-RF_CHECKED rf_status rfi_supervisor_start(char *const *argv, const char *run_dir,
-                                          rfi_supervisor **out, rf_err *err);
-/* SIGTERM, and SIGKILL after 3 s. */
+/* argv and run_dir are kept. Before the loops start, since they look at it. */
+RF_CHECKED rf_status rfi_supervisor_open(char *const *argv, const char *run_dir,
+                                         rfi_supervisor **out, rf_err *err);
+/* When the write half's own socket is open: the read half will want it. */
+RF_CHECKED rf_status rfi_supervisor_start(rfi_supervisor *s, rf_err *err);
+/* SIGTERM, and SIGKILL after 3 s; then closes. */
 void rfi_supervisor_stop(rfi_supervisor **s);
 /* Any thread. */
 void rfi_supervisor_get(rfi_supervisor *s, rfi_reader_info *out);

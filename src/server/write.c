@@ -111,10 +111,12 @@ static rf_status open_half(rfi_write *w, uint16_t *port, rf_err *err)
 
     if (st == RF_OK)
         st = open_ingest(w, err);
+    if (st == RF_OK && w->config->supervise_reader)
+        st = rfi_supervisor_open(w->config->reader_argv, w->run_dir, &w->reader, err);
     if (st == RF_OK)
         st = open_http(w, port, err);
-    if (st == RF_OK && w->config->supervise_reader)
-        st = rfi_supervisor_start(w->config->reader_argv, w->run_dir, &w->reader, err);
+    if (st == RF_OK && w->reader != NULL)
+        st = rfi_supervisor_start(w->reader, err);
     return st;
 }
 

@@ -350,15 +350,13 @@ static const char *const accepted[] = {
 /* Statements with doubles, where the engine's own sum depends on the order. */
 static const char *const accepted_about[] = {
     "SELECT avg(data.items) FROM \"shop.order\"",
-    "SELECT data.country, avg(data.price), round(avg(data.items), 2) AS a FROM \"shop.order\" "
-    "GROUP BY "
-    "1",
-    "SELECT data.country, stddev(data.items), var_pop(data.items), stddev_pop(data.items) s, "
-    "variance(data.items) v, var_samp(data.price), stddev_samp(data.items) FROM \"shop.order\" "
-    "GROUP "
-    "BY 1",
-    "SELECT data.day, sum(data.price::DOUBLE), avg(data.price::FLOAT), mean(data.items) FROM "
-    "\"shop.order\" GROUP BY 1",
+    ("SELECT data.country, avg(data.price), round(avg(data.items), 2) AS a FROM \"shop.order\" "
+     "GROUP BY 1"),
+    ("SELECT data.country, stddev(data.items), var_pop(data.items), stddev_pop(data.items) s, "
+     "variance(data.items) v, var_samp(data.price), stddev_samp(data.items) FROM \"shop.order\" "
+     "GROUP BY 1"),
+    ("SELECT data.day, sum(data.price::DOUBLE), avg(data.price::FLOAT), mean(data.items) FROM "
+     "\"shop.order\" GROUP BY 1"),
     "SELECT sum(data.price) / count(*) AS per FROM \"shop.order\"",
 };
 

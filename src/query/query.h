@@ -56,10 +56,10 @@ typedef struct rf_query_answer {
     int64_t elapsed_us;
 } rf_query_answer;
 
-/* A handle to cancel by. Zero-initialise. */
+/* A handle to cancel by: `rf_query_handle handle = {0};` */
 typedef struct rf_query_handle {
-    _Atomic(void *) session;
     _Atomic int canceled;
+    _Atomic(void *) session; /* query's own */
 } rf_query_handle;
 
 /*

@@ -258,4 +258,120 @@ RF_CHECKED rf_status rf_log_verify(rf_io *io, const char *dir,
                                                     uint64_t bytes_total),
                                    void *arg, rf_verify_report *report, rf_err *err);
 
+/* ---- beside a writer or without one ------------------------------------------------------------
+ */
+
+/* A view whether a writer is up or not: follows the one that has the directory, else scans. */
+RF_CHECKED rf_status rf_log_view_open_beside(rf_io *io, const char *dir, rf_log_view **out,
+                                             rf_err *err);
+
+/* ---- the chain: heads and proofs ---------------------------------------------------------------
+ */
+
+/*
+ * The end of a partition's chain of hashes. Kept somewhere else, `hash` pins all that lies before:
+ * no event up to `next` can be changed, removed or put in without another hash coming out.
+ */
+typedef struct rf_log_head {
+    char domain[RF_DOMAIN_MAX + 1];
+    uint32_t partition;
+    uint64_t next;                 /* events before the head */
+    uint64_t sequence;             /* of the last block with events */
+    uint8_t hash[RF_SHA256_BYTES]; /* SHA-256 of that block's header */
+    int64_t recorded_us;           /* of that block */
+} rf_log_head;
+
+/* Calls each() for every partition of the domain (empty: of all) that has events, in order. */
+RF_CHECKED rf_status rf_log_heads(rf_log_view *view, rf_str domain,
+                                  void (*each)(void *arg, const rf_log_head *head), void *arg,
+                                  rf_err *err);
+
+/*
+ * What shows somebody who has only a head that an event is before it: the event's block, whose
+ * header has the hash of its payload, and the headers of all blocks after it up to the head, each
+ * of which has the hash of the one before. docs/log-format.md tells how to check one.
+ */
+typedef struct rf_log_proof {
+    rf_log_head head; /* domain and partition are the event's */
+    uint64_t offset;
+    uint32_t index;    /* of the event in its block */
+    rf_buf frame;      /* the event as it stands in the decompressed payload */
+    rf_buf block;      /* whole, as on disk */
+    rf_buf headers;    /* of the blocks after it: RF_BLOCK_HEADER_BYTES each */
+    char *source, *id; /* NUL-terminated */
+} rf_log_proof;
+
+#define RF_BLOCK_HEADER_BYTES 168u
+
+/* Beside a writer or without one. RF_ENOTFOUND: no such event. *out is cleared by the caller, after
+ * a failure too. An empty domain: looks in all. */
+RF_CHECKED rf_status rf_log_prove(rf_io *io, const char *dir, rf_str domain, rf_str source,
+                                  rf_str id, rf_log_proof *out, rf_err *err);
+void rf_log_proof_clear(rf_log_proof *proof);
+
+/* ---- backups, repair
+ * ---------------------------------------------------------------------------------------- */
+
+/* Who wants to know how long work goes on; every member may be NULL. */
+typedef struct rf_log_watch {
+    void (*problem)(void *arg, const char *line); /* damage, a line each */
+    void (*progress)(void *arg, const char *phase, uint64_t bytes_done, uint64_t bytes_total);
+    void *arg;
+} rf_log_watch;
+
+typedef struct rf_backup_report {
+    uint64_t files, bytes; /* of the whole backup */
+    uint64_t files_kept;   /* were there already */
+    uint64_t files_linked; /* share their bytes with the log's own file */
+    uint64_t files_copied, bytes_copied;
+    uint64_t files_removed; /* no longer needed in the backup */
+    uint64_t events;        /* in the backup */
+    uint64_t problems;      /* damage found by the verification at the end */
+} rf_backup_report;
+
+/*
+ * Makes `target` (a directory, created when missing) a backup of the log in `dir`, or brings an
+ * earlier one up to date: target/log is a log directory that holds, for each partition, a prefix
+ * with everything that was durable when the call began, and target/manifest.json says of each file
+ * its size and SHA-256. Works beside a running writer. Sealed segments and indexes become hard
+ * links where the file system allows, else copies. Ends by verifying target/log.
+ *
+ * Until the manifest is written there is a file target/incomplete; another call goes on. An
+ * earlier backup in the target stays restorable until the new manifest takes its place.
+ * Errors  RF_ECORRUPT   the copy does not verify (report->problems > 0): no manifest was written
+ *         RF_ECONFLICT  the target has a backup of another log, or of this one with more events, or
+ *                       is itself a log in use
+ *         RF_EBUSY      another backup into this target is running, or the writer is still starting
+ */
+RF_CHECKED rf_status rf_log_backup(rf_io *io, const char *dir, const char *target,
+                                   const rf_log_watch *watch, rf_backup_report *report,
+                                   rf_err *err);
+
+/*
+ * Copies a backup into `dir` (the log's directory: missing or empty), comparing each file with the
+ * manifest, and verifies the result. The writer's epoch is raised by 2^32, so that no block written
+ * from here on can be taken for one that the original log went on to write. `meta` comes last: a
+ * directory whose restoring was interrupted is not opened as a log.
+ * Errors  RF_ENOTFOUND  no manifest: no backup was ever finished there
+ *         RF_ECONFLICT  dir is not empty
+ *         RF_ECORRUPT   a file of the backup is not what the manifest says
+ */
+RF_CHECKED rf_status rf_log_restore(rf_io *io, const char *backup, const char *dir,
+                                    const rf_log_watch *watch, rf_backup_report *report,
+                                    rf_err *err);
+
+typedef struct rf_repair_report {
+    uint64_t partitions, segments, events;
+    uint64_t segments_open; /* not sealed: they have no index files */
+    uint64_t files_written, files_removed, bytes_written;
+} rf_repair_report;
+
+/*
+ * Makes every index file anew from its segments, as sealing made it, and removes those that no
+ * segment asks for. Takes the directory's lock: RF_EBUSY when a writer is up. RF_ECORRUPT: a
+ * segment is damaged; its index files stay as they were.
+ */
+RF_CHECKED rf_status rf_log_repair_indexes(rf_io *io, const char *dir, const rf_log_watch *watch,
+                                           rf_repair_report *report, rf_err *err);
+
 #endif

@@ -361,14 +361,18 @@ static void on_gone(rfi_req *r)
 /* ---- no answer --------------------------------------------------------------------------------
  */
 
-/* The deadline of the query in the body, in microseconds. */
+/* The deadline of the query, from its parameters or its body, in microseconds. */
 static int64_t deadline_us(const proxy_job *job)
 {
-    const rfi_req *r = job->req;
+    rfi_req *r = job->req;
     int64_t us = (int64_t)job->half->config->query_timeout_ms * 1000;
+    rf_str text;
+    uint64_t param;
 
     if (strcmp(r->route->operation_id, "query") != 0)
         return INT64_MAX;
+    if (rfi_req_query(r, "timeoutMs", &text) && rf_str_to_u64(text, &param) && param < 1u << 30)
+        return (int64_t)param * 1000;
     yyjson_doc *doc = yyjson_read(r->body.p, r->body.n, 0);
     yyjson_val *ms = yyjson_obj_get(yyjson_doc_get_root(doc), "timeoutMs");
 

@@ -282,6 +282,10 @@ static rf_buf *begin(rfi_req *r, int status, const char *content_type, uint64_t 
 
 static void finish(rfi_req *r)
 {
+    if (r->route != NULL)
+        rf_diag(RF_DIAG_DEBUG, "%s %.*s %d in %.3f ms", r->route->method,
+                (int)RF_MIN(r->head.target.n, (size_t)200), r->head.target.p, r->status,
+                (double)(rf_mono_us() - r->began_us) / 1e3);
     r->finished = true;
     r->on_gone = r->on_drain = r->on_end = NULL;
     r->on_body = NULL;

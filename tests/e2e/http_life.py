@@ -271,6 +271,88 @@ def damaged():
                                                           for n in os.listdir(s.data)), os.listdir(s.data))
 
 
+def roles():
+    """Both halves started by hand, over a data directory deeper than a socket's name may be long."""
+    top = tempfile.mkdtemp(prefix="refold-deep-")
+    deep = os.path.join(top, *["a-directory-with-a-name-of-some-length"] * 5)
+    os.makedirs(deep)
+    w = Server(role="write", data=deep).start()
+    try:
+        r = w.get("/v1/projections")
+        check("write_alone__reads__are_503_with_retry_after", r.status == 503 and
+              r.problem() == "reader-away" and r.headers["retry-after"] == "1", r)
+        check("write_alone__is_ready", w.get("/readyz").status == 200)
+        position = w.send(event("r1")).json["position"]
+        reads = Server(role="read", data=deep).start()
+        try:
+            reads.wait_ready()
+            sql = 'SELECT count(*)::BIGINT FROM "test.thing"'
+            for name, s in (("its_own_port", reads), ("the_front", w)):
+                r = s.query(sql, after=position)
+                check(f"read_alone__over_{name}__answers", r.status == 200 and r.json["rows"] == [[1]], r)
+            r = reads.send(event("r2"))
+            check("read_alone__events__are_404_and_say_where", r.status == 404 and
+                  r.problem() == "wrong-half", r)
+            r = reads.call("PUT", "/v1/projections/things",
+                           'SELECT subject, count(*) AS n FROM "test.thing" GROUP BY ALL')
+            check("read_alone__defines_through_the_writer", r.status == 201, r)
+            text = reads.get("/metrics").body.decode()
+            check("read_alone__metrics__have_its_own_process",
+                  'refold_process_resident_bytes{half="read"}' in text and "refold_requests_total" in text)
+            r = w.call("HEAD", "/v1/projections")
+            check("proxy__head__has_no_body_and_the_length", r.status == 200 and r.body == b"" and
+                  int(r.headers["content-length"]) > 10, r)
+            second = subprocess.run([BINARY, "serve", "--role", "read", "--data", deep, "--listen",
+                                     "127.0.0.1:0"], capture_output=True, text=True, timeout=60 * SLOW)
+            check("read_alone__second_one__is_refused", second.returncode == 1 and
+                  "read half" in second.stderr, second)
+            check("read_alone__stops__with_0", reads.stop() == 0)
+        finally:
+            reads.close()
+        check("write_alone__stops__with_0", w.stop() == 0)
+    finally:
+        w.close()
+        subprocess.run(["rm", "-rf", top], check=True)
+
+
+def impatience():
+    """The second signal does not wait for a request that takes its time."""
+    with Server("--http.drain", "60s", role="write") as s:
+        slow = socket.create_connection(("127.0.0.1", s.port))
+        slow.sendall(b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
+                     b"Content-Length: 100\r\n\r\n")
+        time.sleep(0.2)
+        s.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        check("drain__waits_for_a_request", s.process.poll() is None)
+        began = time.monotonic()
+        code = s.stop()
+        check("drain__second_signal__ends_it", code == 0 and time.monotonic() - began < 5 * SLOW, code)
+        slow.close()
+
+
+def overload():
+    """Over the cap of pending bytes: refused before work is done, and well again at once."""
+    with Server("--ingest.max-pending-bytes", str(1 << 20), role="write") as s:
+        c = [s.connect() for _ in range(20)]
+        statuses = []
+        for _ in range(5):
+            for x in c:
+                x.request("POST", "/v1/events", json.dumps(event(len(statuses), data="x" * 600000)),
+                          {"Content-Type": "application/cloudevents+json"})
+                statuses.append(None)
+            for i, x in enumerate(c):
+                r = x.getresponse()
+                r.read()
+                statuses[-20 + i] = (r.status, r.getheader("Retry-After"))
+        kinds = {x for x, _ in statuses}
+        check("overload__is_201_or_503_with_retry_after", kinds <= {200, 201, 503} and
+              all(a == "1" for x, a in statuses if x == 503), kinds)
+        check("overload__over__takes_again", s.send(event("after")).status == 201)
+        for x in c:
+            x.close()
+
+
 with Server() as server:
     both(server)
     queries(server)
@@ -282,4 +364,7 @@ ends()
 drain()
 taken()
 damaged()
+roles()
+impatience()
+overload()
 finish()

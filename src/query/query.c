@@ -15,10 +15,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define WAIT_SLICE_US 50000 /* how often a wait looks whether it is canceled */
 #define WARNINGS_BYTES_MAX (1u << 20)
+#define PROJECTION_NAME_MAX 63
 
 struct rf_queries {
     rf_queries_options options;
@@ -119,34 +119,39 @@ static rf_status canceled(query *x)
 
 /* ---- the gate -------------------------------------------------------------------------------- */
 
+/* Projections' names are in lower case, and SQL's names without regard to it. */
+static rf_str lower(rf_str name, char out[static PROJECTION_NAME_MAX])
+{
+    if (name.n > PROJECTION_NAME_MAX)
+        return (rf_str){NULL, 0};
+    for (size_t i = 0; i < name.n; i++)
+        out[i] = (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 32 : name.p[i]);
+    return (rf_str){out, name.n};
+}
+
 /* Event types are names with a dot, and names of which an event has been seen. */
 static rfi_relation relation_find(void *arg, rf_str name)
 {
     query *x = arg;
     const rf_queries_options *o = &x->q->options;
+    char text[PROJECTION_NAME_MAX];
+    rf_str projection = lower(name, text);
     rf_err err = {0};
-    rf_buf scratch;
-    bool known;
 
-    if (rf_projections_is_relation(o->projections, name))
+    if (rf_projections_is_relation(o->projections, projection))
         return RFI_REL_PROJECTION;
-    if (rf_projections_ready(o->projections, name, &err) == RF_EBUSY) {
+    if (rf_projections_ready(o->projections, projection, &err) == RF_EBUSY) {
         x->building = err;
         return RFI_REL_PROJECTION;
     }
-    if (name.n == 6 && strncasecmp(name.p, "events", 6) == 0)
+    if (rf_str_eq(projection, RF_STR("events")) || rf_engine_has_type(o->engine, name))
         return RFI_REL_TYPE;
-    if (rf_engine_has_type(o->engine, name))
+    if (memchr(name.p, '.', name.n) != NULL && !rfi_looks_like_file(name))
         return RFI_REL_TYPE;
-    rf_buf_init(&scratch, WARNINGS_BYTES_MAX);
-    known = rf_projections_type_known(o->projections, name, &scratch);
-    rf_buf_clear(&scratch);
-    if (known)
-        rf_engine_add_type(o->engine, name);
-    if (known)
-        return RFI_REL_TYPE;
-    return memchr(name.p, '.', name.n) != NULL && !rfi_looks_like_file(name) ? RFI_REL_TYPE
-                                                                             : RFI_REL_NONE;
+    if (!rf_projections_type_known(o->projections, name, NULL)) /* may wait for a first event */
+        return RFI_REL_NONE;
+    rf_engine_add_type(o->engine, name);
+    return RFI_REL_TYPE;
 }
 
 typedef struct near_names {
@@ -189,6 +194,11 @@ static rf_status gate(query *x)
     st = rfi_gate(q->options.engine, session->conn, &catalog, x->scope_name, x->request->sql,
                   &x->plan, x->err);
     rfi_pool_give(q->pool, &session);
+    for (size_t i = 0; i < x->plan.uses.projections.count; i++) {
+        rf_str *name = &x->plan.uses.projections.items[i];
+
+        *name = lower(*name, (char *)(uintptr_t)name->p); /* in the plan's arena */
+    }
     x->answer->where = x->plan.where;
     x->answer->refused = x->plan.refused;
     if (st == RF_OK && x->building.status != RF_OK) {

@@ -6,7 +6,6 @@
 
 #include <stdatomic.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 typedef struct fake_projection {
@@ -26,7 +25,7 @@ static inline fake_projection *fake_find(rf_projections *p, rf_str name)
     for (size_t i = 0; i < RF_ARRAY_LEN(p->items); i++) {
         const char *have = p->items[i].name;
 
-        if (have != NULL && strlen(have) == name.n && strncasecmp(have, name.p, name.n) == 0)
+        if (have != NULL && rf_str_eq(rf_str_from(have), name))
             return &p->items[i];
     }
     return NULL;
@@ -80,7 +79,8 @@ bool rf_projections_type_known(rf_projections *p, rf_str type, rf_buf *nearest)
         if (p->types[i] != NULL && rf_str_eq(type, rf_str_from(p->types[i])))
             return true;
     }
-    rf_buf_add_cstr(nearest, "\"flight.landed\"");
+    if (nearest != NULL)
+        rf_buf_add_cstr(nearest, "\"flight.landed\"");
     return false;
 }
 

@@ -603,7 +603,7 @@ static void position__of_an_answer__is_the_least_of_its_inputs(void **state)
     assert_int_equal(position_of(f, "SELECT count(*) FROM events"), end);
     assert_int_equal(position_of(f, "SELECT * FROM delays"), 2);
     assert_int_equal(position_of(f, "SELECT * FROM routes"), 3);
-    assert_int_equal(position_of(f, "SELECT * FROM routes, delays"), 2);
+    assert_int_equal(position_of(f, "SELECT * FROM Routes, DELAYS"), 2);
     assert_int_equal(position_of(f, "SELECT count(*) FROM routes, events"), 3);
     atomic_store(&f->projections.items[0].next, end + 100);
     assert_int_equal(position_of(f, "SELECT * FROM delays"), end);

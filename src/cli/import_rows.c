@@ -20,10 +20,10 @@ struct rfi_import_rows {
     /* The line's fixed text: `{"specversion":"1.0","type":"…","source":"…"`. */
     rf_buf head;
     /* Columns of the result: first the attributes that are SQL, in this order, then data. */
-    char attribute_key[8][24]; /* `,"name":` */
+    const char *attribute[8];
     size_t attribute_count;
     size_t column_count;
-    char **field_keys; /* `,"name":` for each data column (the first without the comma) */
+    rf_str *keys; /* what is written before each column's value: `,"id":`, `,"data":{"n":` */
 };
 
 static void add_attribute(rfi_import_rows *r, const char *name, const rfi_value *v, rf_buf *sql)
@@ -36,9 +36,7 @@ static void add_attribute(rfi_import_rows *r, const char *name, const rfi_value 
 
         rf_buf_addf(sql, text ? "%sCAST((%s) AS VARCHAR) AS a%zu" : "%s(%s) AS a%zu",
                     r->attribute_count > 0 ? ", " : "", v->sql, r->attribute_count);
-        snprintf(r->attribute_key[r->attribute_count], sizeof r->attribute_key[0],
-                 ",\"%s\":", name);
-        r->attribute_count++;
+        r->attribute[r->attribute_count++] = name;
     }
 }
 
@@ -73,23 +71,22 @@ static rf_status build_sql(rfi_import_rows *r, const char *file, uint64_t skip, 
     return st;
 }
 
-/* Names of the data columns, ready to be written before their values. */
+/* Made once: they are written for every row. */
 static void make_keys(rfi_import_rows *r)
 {
-    size_t n = r->column_count - r->attribute_count;
-
-    r->field_keys = rf_xcalloc(n + 1, sizeof *r->field_keys);
-    for (size_t i = 0; i < n; i++) {
-        const char *name = r->map->field_count > 0
-                               ? r->map->fields[i].name
-                               : rf_rows_column_name(r->rows, r->attribute_count + i);
+    r->keys = rf_xcalloc(r->column_count, sizeof *r->keys);
+    for (size_t i = 0; i < r->column_count; i++) {
+        size_t field = i - r->attribute_count;
+        const char *name = i < r->attribute_count    ? r->attribute[i]
+                           : r->map->field_count > 0 ? r->map->fields[field].name
+                                                     : rf_rows_column_name(r->rows, i);
         rf_buf key;
 
         rf_buf_init(&key, 1u << 16);
-        rf_buf_add_cstr(&key, i > 0 ? "," : "");
+        rf_buf_add_cstr(&key, i == r->attribute_count ? ",\"data\":{" : ",");
         rf_buf_add_json_str(&key, rf_str_from(name));
         rf_buf_add_char(&key, ':');
-        r->field_keys[i] = rf_xstrndup(rf_buf_str(&key));
+        r->keys[i] = (rf_str){rf_xstrndup(rf_buf_str(&key)), key.n};
         rf_buf_clear(&key);
     }
 }
@@ -157,9 +154,9 @@ void rfi_import_rows_close(rfi_import_rows **rows)
     rf_stmt_free(&r->stmt);
     rf_conn_close(&r->conn);
     rf_engine_close(&r->engine);
-    for (size_t i = 0; r->field_keys != NULL && r->field_keys[i] != NULL; i++)
-        free(r->field_keys[i]);
-    free(r->field_keys);
+    for (size_t i = 0; r->keys != NULL && i < r->column_count; i++)
+        free((char *)(uintptr_t)r->keys[i].p);
+    free(r->keys);
     rf_buf_clear(&r->head);
     free(r);
     *rows = NULL;
@@ -175,17 +172,12 @@ bool rfi_import_rows_next(rfi_import_rows *r, rf_buf *out, rf_err *err)
     if (!rf_rows_next(r->rows, err))
         return false;
     rf_buf_add_str(out, rf_buf_str(&r->head));
-    for (size_t i = 0; i < r->attribute_count; i++) {
-        if (rf_rows_is_null(r->rows, i))
+    for (size_t i = 0; i < r->column_count; i++) {
+        if (i < r->attribute_count && rf_rows_is_null(r->rows, i))
             continue; /* the server names what is missing */
-        rf_buf_add_cstr(out, r->attribute_key[i]);
+        rf_buf_add_str(out, r->keys[i]);
         rf_rows_json(r->rows, i, out);
     }
-    rf_buf_add_cstr(out, ",\"data\":{");
-    for (size_t i = r->attribute_count; i < r->column_count; i++) {
-        rf_buf_add_cstr(out, r->field_keys[i - r->attribute_count]);
-        rf_rows_json(r->rows, i, out);
-    }
-    rf_buf_add_cstr(out, "}}\n");
+    rf_buf_add_cstr(out, r->column_count > r->attribute_count ? "}}\n" : "}\n");
     return true;
 }

@@ -44,12 +44,15 @@
     X(data_chunk_get_size)                                                                         \
     X(data_chunk_get_vector)                                                                       \
     X(data_chunk_set_size)                                                                         \
+    X(data_chunk_to_arrow)                                                                         \
     X(decimal_internal_type)                                                                       \
     X(decimal_scale)                                                                               \
     X(decimal_width)                                                                               \
     X(destroy_aggregate_function)                                                                  \
+    X(destroy_arrow_options)                                                                       \
     X(destroy_config)                                                                              \
     X(destroy_data_chunk)                                                                          \
+    X(destroy_error_data)                                                                          \
     X(destroy_extracted)                                                                           \
     X(destroy_logical_type)                                                                        \
     X(destroy_pending)                                                                             \
@@ -62,6 +65,8 @@
     X(enum_dictionary_size)                                                                        \
     X(enum_dictionary_value)                                                                       \
     X(enum_internal_type)                                                                          \
+    X(error_data_has_error)                                                                        \
+    X(error_data_message)                                                                          \
     X(execute_pending)                                                                             \
     X(extract_statements)                                                                          \
     X(extract_statements_error)                                                                    \
@@ -72,9 +77,9 @@
     X(function_get_init_data)                                                                      \
     X(function_get_local_init_data)                                                                \
     X(function_set_error)                                                                          \
+    X(get_bool)                                                                                    \
     X(get_list_child)                                                                              \
     X(get_list_size)                                                                               \
-    X(get_bool)                                                                                    \
     X(get_type_id)                                                                                 \
     X(get_varchar)                                                                                 \
     X(init_get_bind_data)                                                                          \
@@ -114,6 +119,7 @@
     X(replacement_scan_add_parameter)                                                              \
     X(replacement_scan_set_function_name)                                                          \
     X(result_error)                                                                                \
+    X(result_get_arrow_options)                                                                    \
     X(scalar_function_add_parameter)                                                               \
     X(scalar_function_set_error)                                                                   \
     X(scalar_function_set_function)                                                                \
@@ -135,6 +141,7 @@
     X(table_function_set_local_init)                                                               \
     X(table_function_set_name)                                                                     \
     X(table_function_supports_projection_pushdown)                                                 \
+    X(to_arrow_schema)                                                                             \
     X(union_type_member_count)                                                                     \
     X(union_type_member_name)                                                                      \
     X(union_type_member_type)                                                                      \

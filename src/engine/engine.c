@@ -11,6 +11,9 @@
  * it earlier, in idle time. */
 #define CHECKPOINT_THRESHOLD "256MB"
 
+#define BUSY_WAIT_MS 2000
+#define BUSY_PAUSE_MS 50
+
 static uint64_t memory_default(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
@@ -88,6 +91,22 @@ out:
     return st;
 }
 
+/* One that dies may hold the database for a moment still. */
+static rf_status database_open_patiently(const rf_engine_options *options, rf_engine *engine,
+                                         rf_err *err)
+{
+    const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000L};
+    rf_status st = database_open(options, engine, err);
+
+    for (int waited_ms = 0; st == RF_EBUSY && waited_ms < BUSY_WAIT_MS;
+         waited_ms += BUSY_PAUSE_MS) {
+        nanosleep(&pause, NULL);
+        *err = (rf_err){0};
+        st = database_open(options, engine, err);
+    }
+    return st;
+}
+
 /* Functions, time zone, and then the lock. */
 static rf_status database_prepare(rf_engine *engine, bool lock, rf_err *err)
 {
@@ -123,7 +142,7 @@ rf_status rf_engine_open(const rf_engine_options *options, rf_engine **out, rf_e
     engine->shapes = rfi_shapes_new();
     engine->scopes = rfi_scopes_new();
     engine->version = rf_xstrdup(rfi_db.library_version());
-    st = database_open(options, engine, err);
+    st = database_open_patiently(options, engine, err);
     if (st == RF_OK)
         st = database_prepare(engine, !options->external_access, err);
     if (st != RF_OK)

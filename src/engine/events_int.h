@@ -83,8 +83,7 @@ typedef struct rfi_reader {
     const rfi_fields *fields;
     rfi_out whole, *outs;
     bool *seen;
-    int32_t *hints; /* by the member's number in the object: the field it was last time, or -1 */
-    size_t hint_count;
+    struct rfi_hint *hints; /* by the member's number in the object: what it was last time */
     rf_buf scratch;
     uint64_t mismatches;
 } rfi_reader;

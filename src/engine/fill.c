@@ -3,8 +3,17 @@
 
 #include <yyjson.h>
 
-#define HINTS_MAX 64
+#define HINTS_MAX 32
+#define HINT_KEY_MAX 28
 #define SCRATCH_MAX (64u << 20)
+
+/* Events of one type mostly have their members in one order: so each is told with one comparison,
+ * wanted or not. */
+typedef struct rfi_hint {
+    char key[HINT_KEY_MAX];
+    uint16_t n;    /* 0: nothing known */
+    int16_t field; /* -1: not wanted */
+} rfi_hint;
 
 void rfi_out_begin(rfi_out *o, duckdb_vector vector)
 {
@@ -143,32 +152,34 @@ static bool store(rfi_reader *r, const rf_column *c, rfi_out *o, size_t row, con
     return false;
 }
 
-/* The field of a key, or -1. Events of one type mostly have their members in one order: the
- * member's number is tried first. */
+static int32_t field_find(rfi_reader *r, rf_str key)
+{
+    for (size_t i = 0; i < r->fields->count; i++) {
+        if (rf_str_eq(r->fields->names[i], key))
+            return (int32_t)i;
+    }
+    return -1;
+}
+
+/* The field that a member is, or -1. */
 static int32_t field_of(rfi_reader *r, const rfi_member *m, size_t number)
 {
+    rfi_hint *hint = &r->hints[number < HINTS_MAX ? number : 0];
     rf_str key = m->key;
-    int32_t hint = number < HINTS_MAX && number < r->hint_count ? r->hints[number] : -1;
 
     if (m->key_escaped) {
         rf_str quoted = {key.p - 1, key.n + 2};
 
-        if (!unescape(r, quoted, &key))
-            return -1;
+        return unescape(r, quoted, &key) ? field_find(r, key) : -1;
     }
-    if (hint >= 0 && rf_str_eq(r->fields->names[hint], key))
-        return hint;
-    for (size_t i = 0; i < r->fields->count; i++) {
-        if (!rf_str_eq(r->fields->names[i], key))
-            continue;
-        if (number < HINTS_MAX) {
-            while (r->hint_count <= number)
-                r->hints[r->hint_count++] = -1;
-            r->hints[number] = (int32_t)i;
-        }
-        return (int32_t)i;
+    if (number >= HINTS_MAX || key.n > HINT_KEY_MAX || key.n == 0 || r->fields->count > INT16_MAX)
+        return field_find(r, key);
+    if (hint->n != key.n || memcmp(hint->key, key.p, key.n) != 0) {
+        hint->n = (uint16_t)key.n;
+        memcpy(hint->key, key.p, key.n);
+        hint->field = (int16_t)field_find(r, key);
     }
-    return -1;
+    return hint->field;
 }
 
 static void row_null(rfi_reader *r, size_t row)

@@ -162,6 +162,26 @@ void rf_stmt_bind_str(rf_stmt *stmt, size_t at, rf_str v)
               DuckDBSuccess);
 }
 
+/* Runs tasks of the statement until it is done or fails. The engine's own loop spins while its
+ * other threads work; this one sleeps, a little longer each time. */
+static void tasks_run(duckdb_pending_result pending)
+{
+    struct timespec rest = {.tv_nsec = 20000};
+    duckdb_pending_state state;
+
+    for (;;) {
+        state = rfi_db.pending_execute_task(pending);
+        if (state == DUCKDB_PENDING_ERROR || rfi_db.pending_execution_is_finished(state))
+            return;
+        if (state != DUCKDB_PENDING_NO_TASKS_AVAILABLE) {
+            rest.tv_nsec = 20000;
+            continue;
+        }
+        nanosleep(&rest, NULL);
+        rest.tv_nsec = RF_MIN(rest.tv_nsec * 2, 500000);
+    }
+}
+
 rf_status rf_stmt_run(rf_stmt *stmt, bool streaming, rf_rows **out, rf_err *err)
 {
     duckdb_pending_result pending = NULL;
@@ -174,6 +194,11 @@ rf_status rf_stmt_run(rf_stmt *stmt, bool streaming, rf_rows **out, rf_err *err)
     state = streaming ? rfi_db.pending_prepared_streaming(stmt->prepared, &pending)
                       : rfi_db.pending_prepared(stmt->prepared, &pending);
     if (state != DuckDBSuccess) {
+        st = rfi_sql_error(err, NULL, rfi_db.pending_error(pending));
+        goto out;
+    }
+    tasks_run(pending);
+    if (rfi_db.pending_error(pending) != NULL && rfi_db.pending_error(pending)[0] != '\0') {
         st = rfi_sql_error(err, NULL, rfi_db.pending_error(pending));
         goto out;
     }

@@ -137,7 +137,7 @@ rf_str rfi_percent_decode_lax(rf_str s, char *out)
 /* Decoded slices live as long as the request; together they are no longer than the target. */
 static rf_str decode(rfi_req *r, rf_str s, bool plus)
 {
-    size_t room = 2 * RFI_TARGET_MAX; /* a handler may ask for the same one twice */
+    size_t room = 2 * (size_t)RFI_TARGET_MAX; /* a handler may ask for the same one twice */
 
     if (r->decoded == NULL) {
         r->decoded = rf_xmalloc(room);

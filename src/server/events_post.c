@@ -136,7 +136,7 @@ static bool expectation_of(rfi_req *r, rf_expect *expect)
     }
     if (none.p == NULL && match.p == NULL)
         return true;
-    if (match.n >= 2 && match.p[0] == '"' && match.p[match.n - 1] == '"')
+    if (match.p != NULL && match.n >= 2 && match.p[0] == '"' && match.p[match.n - 1] == '"')
         match = (rf_str){match.p + 1, match.n - 2};
     if (none.p == NULL && rf_str_to_u64(match, &expect->revision)) {
         expect->kind = RF_EXPECT_EXACT;

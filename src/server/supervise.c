@@ -214,7 +214,7 @@ static void look_after(rfi_supervisor *s, int pid)
 
 static void end_reader(rfi_supervisor *s, int pid)
 {
-    int64_t until = rf_mono_us() + TERM_MS * 1000;
+    int64_t until = rf_mono_us() + TERM_MS * INT64_C(1000);
 
     kill(pid, SIGTERM);
     while (!reap(s, pid)) {

@@ -96,7 +96,7 @@ static void child(compiler *c, yyjson_val *schema, const char *name, rfi_node **
 {
     if (c->st != RF_OK || schema == NULL)
         return;
-    c->st = rfi_compile(c->v, schema, c->in, out, c->err);
+    c->st = rfi_validator_compile(c->v, schema, c->in, out, c->err);
     if (c->st != RF_OK)
         rf_err_note(c->err, "%s", name);
 }
@@ -397,9 +397,9 @@ static void compile_reference(compiler *c, const char *name, rfi_node **out)
 
     if (reference == NULL || c->st != RF_OK)
         return;
-    c->st = rfi_find(c->v, c->in, str_of(reference), &schema, &in, &dynamic, c->err);
+    c->st = rfi_validator_find(c->v, c->in, str_of(reference), &schema, &in, &dynamic, c->err);
     if (c->st == RF_OK)
-        c->st = rfi_compile(c->v, schema, in, out, c->err);
+        c->st = rfi_validator_compile(c->v, schema, in, out, c->err);
     if (c->st == RF_OK && dynamic != NULL && strcmp(name, "$dynamicRef") == 0)
         c->node->dynamic_anchor = dynamic;
 }
@@ -471,11 +471,11 @@ static rf_status resource_of(rf_validator *v, yyjson_val *schema, const rfi_reso
     }
     self = str_of(id);
     rfi_uri_split_fragment(self, &without, &fragment);
-    return rfi_find(v, *in, without, &found, in, &dynamic, err);
+    return rfi_validator_find(v, *in, without, &found, in, &dynamic, err);
 }
 
-rf_status rfi_compile(rf_validator *v, yyjson_val *schema, const rfi_resource *resource,
-                      rfi_node **out, rf_err *err)
+rf_status rfi_validator_compile(rf_validator *v, yyjson_val *schema, const rfi_resource *resource,
+                                rfi_node **out, rf_err *err)
 {
     compiler c = {.v = v, .schema = schema, .in = resource, .err = err};
 
@@ -527,7 +527,7 @@ static rf_status compile_anchors(rf_validator *v, rf_err *err)
             if (!a->dynamic || a->node != NULL)
                 continue;
             more = true;
-            st = rfi_compile(v, a->schema, a->resource, &a->node, err);
+            st = rfi_validator_compile(v, a->schema, a->resource, &a->node, err);
         }
     }
     return st;
@@ -545,9 +545,10 @@ rf_status rf_validator_new(rf_str uri, rf_str schema,
     RF_ASSERT(v->arena != NULL);
     v->lookup = lookup;
     v->lookup_arg = arg;
-    st = rfi_load(v, uri, schema, &root, err);
+    st = rfi_validator_load(v, uri, schema, &root, err);
     if (st == RF_OK)
-        st = rfi_compile(v, root->root, root->own != NULL ? root->own : root, &v->root, err);
+        st = rfi_validator_compile(v, root->root, root->own != NULL ? root->own : root, &v->root,
+                                   err);
     if (st == RF_OK)
         st = compile_anchors(v, err);
     v->lookup = NULL;

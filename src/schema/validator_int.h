@@ -150,16 +150,17 @@ int rfi_json_compare_numbers(yyjson_val *a, yyjson_val *b);
 bool rfi_json_multiple_of(yyjson_val *v, yyjson_val *of);
 
 /* validator_load.c. Adds a document and everything in it that has a name. */
-RF_CHECKED rf_status rfi_load(rf_validator *v, rf_str uri, rf_str text, rfi_resource **out,
-                              rf_err *err);
+RF_CHECKED rf_status rfi_validator_load(rf_validator *v, rf_str uri, rf_str text,
+                                        rfi_resource **out, rf_err *err);
 /* What `reference` means inside `resource`: the schema, its resource, and, when it was named by a
  * dynamic anchor, that anchor. Loads other documents by lookup. */
-RF_CHECKED rf_status rfi_find(rf_validator *v, const rfi_resource *resource, rf_str reference,
-                              yyjson_val **schema, const rfi_resource **in, rfi_anchor **dynamic,
-                              rf_err *err);
+RF_CHECKED rf_status rfi_validator_find(rf_validator *v, const rfi_resource *resource,
+                                        rf_str reference, yyjson_val **schema,
+                                        const rfi_resource **in, rfi_anchor **dynamic, rf_err *err);
 
 /* validator_compile.c. The same schema gives the same node, also while it is being compiled. */
-RF_CHECKED rf_status rfi_compile(rf_validator *v, yyjson_val *schema, const rfi_resource *resource,
-                                 rfi_node **out, rf_err *err);
+RF_CHECKED rf_status rfi_validator_compile(rf_validator *v, yyjson_val *schema,
+                                           const rfi_resource *resource, rfi_node **out,
+                                           rf_err *err);
 
 #endif

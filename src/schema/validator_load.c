@@ -176,7 +176,8 @@ static rf_status walk(rf_validator *v, yyjson_val *schema, const rfi_resource *o
     return st != RF_OK ? st : walk_children(v, schema, in, depth + 1, err);
 }
 
-rf_status rfi_load(rf_validator *v, rf_str uri, rf_str text, rfi_resource **out, rf_err *err)
+rf_status rfi_validator_load(rf_validator *v, rf_str uri, rf_str text, rfi_resource **out,
+                             rf_err *err)
 {
     yyjson_read_err why;
     yyjson_doc *doc;
@@ -291,8 +292,9 @@ static rfi_anchor *find_anchor(rf_validator *v, const rfi_resource *resource, rf
     return NULL;
 }
 
-rf_status rfi_find(rf_validator *v, const rfi_resource *resource, rf_str reference,
-                   yyjson_val **schema, const rfi_resource **in, rfi_anchor **dynamic, rf_err *err)
+rf_status rfi_validator_find(rf_validator *v, const rfi_resource *resource, rf_str reference,
+                             yyjson_val **schema, const rfi_resource **in, rfi_anchor **dynamic,
+                             rf_err *err)
 {
     rf_str relative, fragment, text;
     rf_buf uri;
@@ -305,7 +307,7 @@ rf_status rfi_find(rf_validator *v, const rfi_resource *resource, rf_str referen
     rfi_resource *target = find_resource(v, rf_buf_str(&uri));
 
     if (target == NULL && v->lookup != NULL && v->lookup(v->lookup_arg, rf_buf_str(&uri), &text)) {
-        st = rfi_load(v, rf_buf_str(&uri), text, &target, err);
+        st = rfi_validator_load(v, rf_buf_str(&uri), text, &target, err);
         if (st != RF_OK)
             rf_err_note(err, "schema %.*s", RF_STR_ARG(rf_buf_str(&uri)));
     }

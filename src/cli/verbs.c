@@ -5,13 +5,12 @@
 #include "cli/cli.h"
 
 const rf_verb *const rf_verbs[] = {
-    &rf_verb_serve,       &rf_verb_send,
-    &rf_verb_import,      &rf_verb_events,
-    &rf_verb_sql,         &rf_verb_apply,
-    &rf_verb_projections, &rf_verb_rebuild,
-    &rf_verb_status,      &rf_verb_verify,
-    &rf_verb_doctor,      &rf_verb_completion,
-    &rf_verb_version,     NULL,
+    &rf_verb_serve,       &rf_verb_send,    &rf_verb_import,
+    &rf_verb_events,      &rf_verb_sql,     &rf_verb_apply,
+    &rf_verb_projections, &rf_verb_rebuild, &rf_verb_status,
+    &rf_verb_verify,      &rf_verb_doctor,  &rf_verb_backup,
+    &rf_verb_restore,     &rf_verb_log,     &rf_verb_repair,
+    &rf_verb_completion,  &rf_verb_version, NULL,
 };
 
 const rf_verb *rf_verb_find(const char *name, const char **nearest)

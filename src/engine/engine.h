@@ -11,8 +11,7 @@
 #include "log/log.h"
 #include "schema/schema.h"
 
-/* ---- the database -----------------------------------------------------------------------------
- */
+/* ---- the database ---------------------------------------------------------------------------- */
 
 typedef struct rf_engine rf_engine;
 
@@ -45,8 +44,7 @@ const rf_columns *rf_engine_columns(rf_engine *engine, rf_str type);
 void rf_engine_add_type(rf_engine *engine, rf_str type);
 bool rf_engine_has_type(rf_engine *engine, rf_str type); /* has columns or was added */
 
-/* ---- connections and statements
- * ------------------------------------------------------------------- */
+/* ---- connections and statements -------------------------------------------------------------- */
 
 typedef struct rf_conn rf_conn; /* one thread at a time, but interrupt */
 typedef struct rf_stmt rf_stmt;
@@ -115,8 +113,7 @@ RF_CHECKED rf_status rf_rows_arrow_ipc(rf_rows *rows, uint64_t rows_max, rf_buf 
                                        uint64_t *row_count, rf_err *err);
 void rf_rows_free(rf_rows **rows);
 
-/* ---- statements as trees
- * ------------------------------------------------------------------------------ */
+/* ---- statements as trees --------------------------------------------------------------------- */
 
 /* The engine's own tree of one SELECT, as JSON text (json_serialize_sql). RF_EINVAL with place for
  * a syntax error, for anything but SELECT, or for several statements. */
@@ -133,8 +130,7 @@ typedef struct rf_sql_function {
 } rf_sql_function;
 rf_sql_function rf_engine_function(rf_engine *engine, rf_str name);
 
-/* ---- the log as relations
- * ---------------------------------------------------------------------------------- */
+/* ---- the log as relations -------------------------------------------------------------------- */
 
 /*
  * A scope is a named set of offset ranges that event relations read. Statements name it:
@@ -161,6 +157,8 @@ void rf_scope_free(rf_scope **scope); /* no statement may be running over it */
  * Not while a statement runs over it. */
 void rf_scope_set(rf_scope *scope, const rf_position *from, const rf_position *to);
 void rf_scope_include_system(rf_scope *scope, bool yes);
+/* At most so many threads read it; 0: the engine's. Counts for statements that start later. */
+void rf_scope_limit_threads(rf_scope *scope, uint32_t threads);
 /* Events handed over and events in all since rf_scope_set; any thread. */
 void rf_scope_progress(const rf_scope *scope, uint64_t *done, uint64_t *total);
 /* Values that did not fit their column's type and were read as NULL, ever; any thread. */

@@ -334,7 +334,7 @@ static void events_init(duckdb_init_info info)
         scan_free(s);
         return;
     }
-    rfi_db.init_set_max_threads(info, RF_MAX(1, RF_MIN(s->blocks, s->engine->threads)));
+    rfi_db.init_set_max_threads(info, RF_MAX(1, RF_MIN(s->blocks, rfi_scope_threads(s->scope))));
     rfi_db.init_set_init_data(info, s, scan_free);
 }
 
@@ -404,7 +404,7 @@ static rf_status block_next(scan *s, reading *l, rf_err *err)
         l->type_ref = rf_block_type_ref(l->block, rf_str_from(s->bound->type));
         if (l->type_ref != UINT32_MAX)
             return RF_OK;
-        atomic_fetch_add_explicit(rfi_scope_done(s->scope), l->block_events, memory_order_relaxed);
+        atomic_fetch_add_explicit(rfi_scope_done(s->scope), l->block_events, memory_order_release);
     }
 }
 
@@ -552,7 +552,7 @@ static void events_scan(duckdb_function_info info, duckdb_data_chunk chunk)
         if (n < room - at) {
             l->range = NULL;
             atomic_fetch_add_explicit(rfi_scope_done(s->scope), l->block_events,
-                                      memory_order_relaxed);
+                                      memory_order_release);
         }
         at += n;
     }

@@ -15,6 +15,7 @@ rf_scope *rfi_scope_ranges(rf_engine *engine, const char *name,
                            bool (*each)(void *arg, const rf_position_part *to, uint64_t from),
                            void *arg);
 _Atomic uint64_t *rfi_scope_done(rf_scope *scope);
+uint32_t rfi_scope_threads(const rf_scope *scope); /* that are worth it for its ranges */
 
 /* ---- members of a JSON object (members.c) ---------------------------------------------------- */
 

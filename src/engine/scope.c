@@ -4,6 +4,8 @@
  */
 #include "engine/events_int.h"
 
+#define ONE_THREAD_EVENTS 10000 /* fewer are read faster than threads are woken */
+
 struct rf_scope {
     rf_engine *engine;
     char *name;
@@ -11,6 +13,7 @@ struct rf_scope {
     rf_position from, to;
     bool system;
     _Atomic uint64_t done, total;
+    _Atomic uint32_t threads;
     rf_scope *next;
 };
 
@@ -91,8 +94,13 @@ void rf_scope_free(rf_scope **scope)
         }
     }
     pthread_mutex_unlock(&scopes->lock);
+    /* After all that the engine's threads did with it. (Its statements have ended, but how the
+     * engine orders that is out of our sight, and of ThreadSanitizer's.) */
+    (void)atomic_load_explicit(&s->done, memory_order_acquire);
+    pthread_mutex_lock(&s->lock);
     rf_position_clear(&s->from);
     rf_position_clear(&s->to);
+    pthread_mutex_unlock(&s->lock);
     pthread_mutex_destroy(&s->lock);
     free(s->name);
     free(s);
@@ -136,6 +144,20 @@ void rf_scope_include_system(rf_scope *scope, bool yes)
     scope->system = yes;
     atomic_store(&scope->total, total_of(scope));
     pthread_mutex_unlock(&scope->lock);
+}
+
+void rf_scope_limit_threads(rf_scope *scope, uint32_t threads)
+{
+    atomic_store(&scope->threads, threads);
+}
+
+uint32_t rfi_scope_threads(const rf_scope *scope)
+{
+    uint32_t limit = atomic_load(&scope->threads);
+
+    if (atomic_load(&scope->total) < ONE_THREAD_EVENTS)
+        return 1;
+    return limit != 0 ? RF_MIN(limit, scope->engine->threads) : scope->engine->threads;
 }
 
 void rf_scope_progress(const rf_scope *scope, uint64_t *done, uint64_t *total)

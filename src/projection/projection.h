@@ -25,8 +25,8 @@ typedef struct rf_projections_options {
     rf_status (*append)(void *arg, rf_str type, rf_str subject, rf_str data_json,
                         rf_position *position, rf_err *err);
     void *append_arg;
-    uint32_t batch_events_max;  /* of a live micro-batch; 262,144 */
-    uint32_t rebuild_threads;   /* 0: the engine's */
+    uint32_t batch_events_max; /* of a live micro-batch; 262,144 */
+    uint32_t rebuild_threads;  /* 0: the engine's */
 } rf_projections_options;
 
 /* Folds the system domain, reconciles the database with it (missing states are built, unknown ones
@@ -41,8 +41,8 @@ bool rf_projection_name_valid(rf_str name);
 typedef enum rf_projection_put { RF_PUT_CREATED, RF_PUT_CHANGED, RF_PUT_SAME } rf_projection_put;
 
 /*
- * Defines or changes a projection. The text may begin with comment lines `-- refold: key = value, …`
- * (mode = async, owner = …; unknown keys are refused). Plans it first: RF_EINVAL (SQL error with
+ * Defines or changes a projection. The text may begin with comment lines `-- refold: key = value,
+ * …` (mode = async, owner = …; unknown keys are refused). Plans it first: RF_EINVAL (SQL error with
  * place), RF_EUNSUPPORTED (cannot be kept incrementally: text says what and why, and the nearest
  * form that can). A changed one is built beside the old, which serves until the switch. Waits up to
  * wait_ms for it to be live; not being live by then is no error. Warnings (such as an event type
@@ -78,19 +78,20 @@ RF_CHECKED rf_status rf_projections_wait(rf_projections *p, const rf_str *names,
 /* The point up to which a projection's live version has applied the log. */
 void rf_projections_position(rf_projections *p, rf_str name, rf_position *out);
 
-/* ---- schemas and types (folded from the same domain) -------------------------------------------------- */
+/* ---- schemas and types (folded from the same domain) ----------------------------------------- */
 
 /* Registers the columns of a type; same text again is no new event. RF_EINVAL. */
 RF_CHECKED rf_status rf_projections_put_schema(rf_projections *p, rf_str type, uint32_t version,
                                                rf_str json, rf_projection_put *result, rf_err *err);
-void rf_projections_schemas_json(rf_projections *p, rf_buf *out); /* array of {type,version,schema} */
+void rf_projections_schemas_json(rf_projections *p,
+                                 rf_buf *out); /* array of {type,version,schema} */
 /* Known event types with counts: array of {"type","events","firstTime","lastTime"}. */
 void rf_projections_types_json(rf_projections *p, rf_buf *out);
 /* Has any event of this type been seen? When not, *nearest gets up to three known names (JSON
  * strings with commas), by edit distance. Any thread. */
 bool rf_projections_type_known(rf_projections *p, rf_str type, rf_buf *nearest);
 
-/* ---- metrics --------------------------------------------------------------------------------------------- */
+/* ---- metrics --------------------------------------------------------------------------------- */
 
 typedef struct rf_projection_stats {
     const char *name; /* until each() returns */

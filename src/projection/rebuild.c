@@ -58,6 +58,16 @@ static rf_status build_halted(rf_projections *p, rfi_build *b, const rf_position
     return RF_OK;
 }
 
+static bool canceled(rf_projections *p, const rfi_build *b)
+{
+    bool cancel;
+
+    pthread_mutex_lock(&p->lock);
+    cancel = b->cancel || p->stopping;
+    pthread_mutex_unlock(&p->lock);
+    return cancel;
+}
+
 static void build_make(rf_projections *p, rfi_build *b)
 {
     rf_position end = {0};
@@ -67,7 +77,7 @@ static void build_make(rf_projections *p, rfi_build *b)
 
     rf_log_view_position(p->view, &end);
     st = rfi_state_build(p, p->builder_conn, b, &end, &rows, &err);
-    if (st != RF_OK && !b->cancel && rfi_batch_fault_of_data(&err))
+    if (st != RF_OK && !canceled(p, b) && rfi_batch_fault_of_data(&err))
         st = build_halted(p, b, &end, &err);
     else if (st == RF_OK) {
         pthread_mutex_lock(&p->lock);

@@ -273,6 +273,7 @@ rf_status rfi_state_build(rf_projections *p, rf_conn *conn, rfi_build *b, const 
     rf_status st;
 
     rf_scope_set(b->scope, &zero, to);
+    rf_scope_limit_threads(b->scope, p->options.rebuild_threads);
     st = rf_conn_exec(conn, "BEGIN", err);
     if (st != RF_OK)
         return st;

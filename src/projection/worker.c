@@ -182,9 +182,13 @@ static void switches(rf_projections *p, const rf_position *target)
 {
     for (size_t i = 0; i < p->count; i++) {
         rfi_build *shadow = p->items[i]->shadow;
+        bool ready;
 
-        if (shadow != NULL && shadow->status == RFI_CATCHUP &&
-            rf_position_reached(&shadow->position, target))
+        pthread_mutex_lock(&p->lock);
+        ready = shadow != NULL && shadow->status == RFI_CATCHUP &&
+                rf_position_reached(&shadow->position, target);
+        pthread_mutex_unlock(&p->lock);
+        if (ready)
             switch_one(p, p->items[i]);
     }
 }
@@ -296,8 +300,10 @@ static bool in_flux(rf_projections *p)
 {
     bool flux = p->retired != NULL;
 
+    pthread_mutex_lock(&p->lock);
     for (size_t i = 0; i < p->count && !flux; i++)
         flux = p->items[i]->shadow != NULL && p->items[i]->shadow->status != RFI_HALTED;
+    pthread_mutex_unlock(&p->lock);
     return flux;
 }
 

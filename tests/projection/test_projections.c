@@ -791,6 +791,13 @@ static void projections__under_random_work__are_what_one_run_gives(void **state)
 
 /* ---- crashes --------------------------------------------------------------------------------- */
 
+/* ThreadSanitizer does not follow a fork of a process with threads. */
+#ifdef __SANITIZE_THREAD__
+#define NO_FORK() skip()
+#else
+#define NO_FORK() (void)0
+#endif
+
 static const char *crash_at;
 static _Atomic int crash_countdown;
 
@@ -810,6 +817,7 @@ static void crash__at_every_point__loses_and_doubles_nothing(void **state)
         "switch: before commit", "switch: after commit",
     };
 
+    NO_FORK();
     seed_state = 11;
     for (size_t i = 0; i < RF_ARRAY_LEN(random_sql); i++) {
         char name[16];
@@ -900,6 +908,7 @@ static void crash__while_a_state_is_folded__changes_nothing(void **state)
     fixture *f = *state;
     static const char *const points[] = {"fold: before commit", "fold: after commit"};
 
+    NO_FORK();
     put(f, "wide", WIDE);
     seed_state = 6;
     for (int i = 0; i < 5; i++)

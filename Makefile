@@ -10,10 +10,10 @@ PRESETS := dev release asan tsan coverage fuzz
 # CMake prints pages when all is well: shown only when it is not.
 define configure_and_build
 @cmake --preset $(1) --log-level=WARNING >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
-@cmake --build --preset $(1) -j$(JOBS)
+@cmake --build --preset $(1) -j$(JOBS) $(2)
 endef
 
-.PHONY: setup build $(PRESETS:%=build-%) demo run test check fault e2e asan tsan fuzz coverage \
+.PHONY: setup build program $(PRESETS:%=build-%) demo run test check fault e2e asan tsan fuzz coverage \
         bench lint headers layers tidy format install clean distclean help
 
 setup:
@@ -25,13 +25,16 @@ build: build-dev
 $(PRESETS:%=build-%): build-%: setup
 	$(call configure_and_build,$*)
 
+program: setup # as users get it: without the tests
+	$(call configure_and_build,release,--target refold)
+
 # --- see it -------------------------------------------------------------------------------------
 
-demo: build-release
+demo: program
 	@scripts/setup --demo
 	@REFOLD=$(CURDIR)/build/release/refold scripts/demo $(ARGS)
 
-run: build-release
+run: program
 	@exec build/release/refold serve $(ARGS)
 
 # --- test it ------------------------------------------------------------------------------------
@@ -48,8 +51,8 @@ fault e2e asan tsan fuzz: setup
 coverage: build-coverage
 	@scripts/coverage build/coverage
 
-bench: build-release
-	@cmake --build --preset release -j$(JOBS) --target bench_all
+bench: program
+	$(call configure_and_build,release,--target bench_all)
 	@REFOLD=$(CURDIR)/build/release/refold bench/run $(ARGS)
 
 # --- keep it tidy -------------------------------------------------------------------------------
@@ -68,7 +71,7 @@ format: setup
 
 # --- use it -------------------------------------------------------------------------------------
 
-install: build-release
+install: program
 	@DESTDIR="$(DESTDIR)" cmake --install build/release --prefix "$(PREFIX)"
 
 clean:

@@ -196,12 +196,12 @@ static rf_status rows_encode(rf_rows *rows, const rfi_encoding *e, rf_buf *out, 
             st = too_many_rows(e, err);
             break;
         }
-        if (e->format == RF_FMT_JSON)
-            json_row(rows, *row_count == 1, out);
-        else if (e->format == RF_FMT_CSV)
-            csv_row(rows, out);
-        else
+        if (keys != NULL)
             ndjson_row(rows, keys, out);
+        else if (e->format == RF_FMT_JSON)
+            json_row(rows, *row_count == 1, out);
+        else
+            csv_row(rows, out);
         if (out->failed || out->n - start > e->bytes_max)
             st = too_many_bytes(e, err);
     }

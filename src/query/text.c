@@ -161,9 +161,9 @@ static rf_status escaped_skip(scanner *s)
     rf_status st;
 
     for (s->at++; s->at < s->n; s->at++) {
-        if (peek(s, 0) == '\\')
-            s->at++;
-        else if (peek(s, 0) == '\'' && peek(s, 1) == '\'')
+        bool pair = peek(s, 0) == '\\' || (peek(s, 0) == '\'' && peek(s, 1) == '\'');
+
+        if (pair)
             s->at++;
         else if (peek(s, 0) == '\'')
             break;

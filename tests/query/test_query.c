@@ -14,6 +14,7 @@ typedef struct fixture {
     rf_projections projections;
     rf_queries *queries;
     _Atomic int overdue;
+    _Atomic bool stop_writing;
 } fixture;
 
 static void on_overdue(void *arg, const char *sql)
@@ -609,17 +610,15 @@ static void position__of_an_answer__is_the_least_of_its_inputs(void **state)
     assert_int_equal(position_of(f, "SELECT * FROM delays"), end);
 }
 
-typedef struct writer {
-    gate_fixture *gate;
-    _Atomic bool stop;
-} writer;
-
+/* Not as fast as it can: each query reads all there is. */
 static void *writer_main(void *arg)
 {
-    writer *w = arg;
+    fixture *f = arg;
 
-    for (int i = 0; !atomic_load(&w->stop); i++)
-        gate_put(w->gate, "busy.writing", i % 2 == 0 ? "A" : "B", 1, "{}");
+    for (int i = 0; i < 5000 && !atomic_load(&f->stop_writing); i++) {
+        gate_put(&f->gate, "busy.writing", i % 2 == 0 ? "A" : "B", 1, "{}");
+        usleep(1000);
+    }
     return NULL;
 }
 
@@ -627,11 +626,10 @@ static void *writer_main(void *arg)
 static void query__while_events_come__sees_one_prefix(void **state)
 {
     fixture *f = *state;
-    writer w = {.gate = &f->gate};
     pthread_t thread;
 
-    assert_int_equal(pthread_create(&thread, NULL, writer_main, &w), 0);
-    for (int i = 0; i < 50; i++) {
+    assert_int_equal(pthread_create(&thread, NULL, writer_main, f), 0);
+    for (int i = 0; i < 30; i++) {
         static const char sql[] = "SELECT (SELECT count(*) FROM \"busy.writing\") - (SELECT "
                                   "count(*) FROM \"busy.writing\"),"
                                   " (SELECT count(*) FROM events), (SELECT max(\"offset\") + 1 "
@@ -659,7 +657,7 @@ static void query__while_events_come__sees_one_prefix(void **state)
         rf_position_clear(&position);
         yyjson_doc_free(doc);
     }
-    atomic_store(&w.stop, true);
+    atomic_store(&f->stop_writing, true);
     pthread_join(thread, NULL);
 }
 

@@ -170,13 +170,12 @@ static rf_status find_end(offline *o, const char *domain, uint32_t partition, rf
     *end = (offline_end){.partition = partition, .recorded_us = RF_TIME_NONE};
     snprintf(end->domain, sizeof end->domain, "%s", domain);
     rf_status st = rfi_files_list(o->io, dir, &files, err);
-    if (st == RF_OK && files.segments_count > 0) {
-        uint64_t last = files.segments[files.segments_count - 1];
-        if (!end_by_index(o->io, dir, last, end))
+    if (st == RF_OK) {
+        uint64_t last = files.segments_count > 0 ? files.segments[files.segments_count - 1] : 0;
+        if (files.segments_count > 0 && !end_by_index(o->io, dir, last, end))
             st = end_by_scan(o->io, dir, last, end, err);
-    }
-    if (st == RF_OK)
         rfi_files_clear(&files);
+    }
     free(dir);
     o->count++;
     return st == RF_ENOTFOUND ? RF_OK : st;

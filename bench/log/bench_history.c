@@ -1,12 +1,15 @@
 /*
  * What history costs: append N small events in groups, send all again (every one a duplicate),
  * close, open, send a sample in random order. JSON lines: rates, bytes an event on disk and in
- * memory.
+ * memory, runs (key files that a new id is looked for in).
  *
- *   bench_history [dir [events [event-bytes]]]
+ *   bench_history [dir [events [event-bytes [segment-bytes]]]]
+ *
+ * Small segments stand for a long history: they make as many runs of fewer events.
  */
 #include "log/log.h"
 
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +19,7 @@
 
 static uint64_t events = 3000000;
 static size_t event_bytes = 250;
+static uint64_t segment_bytes; /* 0: as the log likes it */
 
 typedef struct batch {
     rf_event e[GROUP];
@@ -99,13 +103,23 @@ static rf_log *open_log(const char *path)
 {
     rf_log *log = NULL;
     rf_err err = {0};
-    rf_log_options o = {.seal_on_close = true};
+    rf_log_options o = {.seal_on_close = true, .segment_bytes_max = segment_bytes};
     if (rf_log_open(path, &o, &log, &err) != RF_OK ||
         rf_log_domain(log, RF_STR("d"), 1, &err) != RF_OK) {
         fprintf(stderr, "%s\n", err.text);
         exit(1);
     }
     return log;
+}
+
+static size_t count_runs(const char *path)
+{
+    char pattern[600];
+    glob_t g = {0};
+    snprintf(pattern, sizeof pattern, "%s/d/0/*.key", path);
+    size_t n = glob(pattern, 0, NULL, &g) == 0 ? g.gl_pathc : 0;
+    globfree(&g);
+    return n;
 }
 
 int main(int argc, char **argv)
@@ -115,6 +129,8 @@ int main(int argc, char **argv)
         events = strtoull(argv[2], NULL, 10) / GROUP * GROUP;
     if (argc > 3)
         event_bytes = RF_MAX((size_t)strtoul(argv[3], NULL, 10), (size_t)250);
+    if (argc > 4)
+        segment_bytes = strtoull(argv[4], NULL, 10);
     snprintf(path, sizeof path, "%s/log", argc > 1 ? argv[1] : ".");
     snprintf(command, sizeof command, "rm -rf '%s'", path);
     batch *b = calloc(1, sizeof *b);
@@ -123,6 +139,7 @@ int main(int argc, char **argv)
     double append = send_all(rf_log_route(log, RF_STR("d"), RF_STR("x")), b, events, false, false);
     double again = send_all(rf_log_route(log, RF_STR("d"), RF_STR("x")), b, events, false, true);
     uint64_t busy_kb = rss_kb();
+    size_t runs = count_runs(path);
     int64_t start = rf_mono_us();
     rf_log_close(&log);
     int64_t closed = rf_mono_us();
@@ -136,10 +153,10 @@ int main(int argc, char **argv)
     printf("{\"bench\":\"history\",\"events\":%" PRIu64 ",\"event_bytes\":%zu,\"append_s\":%.0f,"
            "\"resend_s\":%.0f,\"resend_random_s\":%.0f,\"disk_bytes_event\":%.1f,"
            "\"index_bytes_event\":%.1f,\"close_ms\":%.1f,\"open_ms\":%.1f,\"anon_kb_busy\":%" PRIu64
-           ",\"anon_kb_open\":%" PRIu64 ",\"segments\":%" PRIu64 "}\n",
+           ",\"anon_kb_open\":%" PRIu64 ",\"segments\":%" PRIu64 ",\"runs\":%zu}\n",
            events, event_bytes, append, again, random, (double)s.bytes_disk / (double)events,
            (double)s.bytes_index / (double)events, (double)(closed - start) / 1e3,
-           (double)(opened - closed) / 1e3, busy_kb, idle_kb, s.segments);
+           (double)(opened - closed) / 1e3, busy_kb, idle_kb, s.segments, runs);
     rf_log_close(&log);
     return system(command) == 0 ? 0 : 1;
 }

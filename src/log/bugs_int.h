@@ -20,6 +20,8 @@ enum {
     RFI_BUG_NO_CUT_SYNC = 1 << 11,        /* what recovery reads counts as durable without a sync */
     RFI_BUG_RENAME_BEFORE_SYNC = 1 << 12, /* a segment gets its name before its header is synced */
     RFI_BUG_NO_REWRITE = 1 << 13,         /* after a failed sync the page cache is believed */
+    RFI_BUG_MERGE_NO_DIR_SYNC = 1 << 14,  /* merged files go before the new one is there for good */
+    RFI_BUG_TIDY_NO_DIR_SYNC = 1 << 15,   /* the same at recovery */
 };
 
 extern unsigned rfi_bugs;

@@ -125,6 +125,12 @@ void rfi_index_out_add(rfi_index_out *o, const void *p, size_t n)
     }
 }
 
+void rfi_index_out_sync(rfi_index_out *o)
+{
+    if (o->status == RF_OK)
+        o->status = o->io->sync(o->io, o->file, &o->err);
+}
+
 static void pad_page(rfi_index_out *o)
 {
     size_t to = (size_t)rfi_round_up(o->used, RFI_PAGE_BYTES);
@@ -319,6 +325,11 @@ void rfi_index_release(rfi_index **x)
     free(gone->checked);
     free(gone->path);
     free(gone);
+}
+
+bool rfi_index_is_last(const rfi_index *x)
+{
+    return atomic_load_explicit(&x->refs, memory_order_acquire) == 1;
 }
 
 const rfi_index_header *rfi_index_head(const rfi_index *x)

@@ -53,7 +53,20 @@ void rfi_index_out_section(rfi_index_out *o, int section); /* ends the one befor
 void rfi_index_out_add(rfi_index_out *o, const void *p, size_t n);
 /* Closes in any case; *h gets its sections. */
 RF_CHECKED rf_status rfi_index_out_finish(rfi_index_out **o, rfi_index_header *h, rf_err *err);
+/* Syncs what was written so far, so that the sync at the end has little left to do. */
+void rfi_index_out_sync(rfi_index_out *o);
 void rfi_index_out_abort(rfi_index_out **o);
+
+/* A filter on its way into a section: keys come in ascending order, so that one block is enough. */
+#define RFI_FILTER_BLOCK_BYTES 32u
+typedef struct rfi_filter_out {
+    rfi_index_out *o;
+    uint64_t blocks, at; /* all, and the one that is being filled */
+    uint8_t block[RFI_FILTER_BLOCK_BYTES];
+} rfi_filter_out;
+void rfi_filter_begin(rfi_filter_out *f, rfi_index_out *o, int section, uint64_t keys);
+void rfi_filter_add(rfi_filter_out *f, uint64_t hash);
+void rfi_filter_end(rfi_filter_out *f);
 
 /* ---- reading (any thread) ---- */
 
@@ -63,6 +76,8 @@ RF_CHECKED rf_status rfi_index_open(rf_io *io, const char *path, rfi_index_kind 
                                     rfi_index **out, rf_err *err);
 void rfi_index_retain(rfi_index *x);
 void rfi_index_release(rfi_index **x); /* unmaps with the last */
+/* Nobody but the caller holds it. Stays true when nobody can get at it any more. */
+bool rfi_index_is_last(const rfi_index *x);
 const rfi_index_header *rfi_index_head(const rfi_index *x);
 uint64_t rfi_index_bytes(const rfi_index *x);
 const char *rfi_index_path(const rfi_index *x);

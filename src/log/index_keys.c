@@ -8,7 +8,6 @@
 
 #include <stdlib.h>
 
-#define FILTER_BLOCK_BYTES 32u
 #define FILTER_BITS_PER_KEY 10u
 
 uint64_t rfi_key_check(const uint8_t secret[static RF_KEY_BYTES])
@@ -29,27 +28,48 @@ static uint64_t filter_block(uint64_t hash, uint64_t blocks)
 
 static uint64_t filter_blocks_for(uint64_t keys)
 {
-    uint64_t blocks =
-        (keys * FILTER_BITS_PER_KEY + 8 * FILTER_BLOCK_BYTES - 1) / (8 * FILTER_BLOCK_BYTES);
+    uint64_t blocks = (keys * FILTER_BITS_PER_KEY + 8 * RFI_FILTER_BLOCK_BYTES - 1) /
+                      (8 * RFI_FILTER_BLOCK_BYTES);
     return blocks == 0 ? 1 : blocks;
 }
 
-static void filter_insert(uint8_t *filter, uint64_t blocks, uint64_t hash)
+void rfi_filter_begin(rfi_filter_out *f, rfi_index_out *o, int section, uint64_t keys)
 {
-    uint8_t *block = filter + filter_block(hash, blocks) * FILTER_BLOCK_BYTES;
-    for (unsigned i = 0; i < 8; i++) {
-        uint32_t word = rfi_get32(block + 4 * i);
-        rfi_put32(block + 4 * i, word | 1u << ((uint32_t)hash * SALT[i] >> 27));
+    *f = (rfi_filter_out){.o = o, .blocks = filter_blocks_for(keys)};
+    rfi_index_out_section(o, section);
+}
+
+static void filter_go_to(rfi_filter_out *f, uint64_t at)
+{
+    for (; f->at < at; f->at++) {
+        rfi_index_out_add(f->o, f->block, sizeof f->block);
+        memset(f->block, 0, sizeof f->block);
     }
+}
+
+void rfi_filter_add(rfi_filter_out *f, uint64_t hash)
+{
+    uint64_t at = filter_block(hash, f->blocks);
+    RF_ASSERT(at >= f->at);
+    filter_go_to(f, at);
+    for (unsigned i = 0; i < 8; i++) {
+        uint32_t word = rfi_get32(f->block + 4 * i);
+        rfi_put32(f->block + 4 * i, word | 1u << ((uint32_t)hash * SALT[i] >> 27));
+    }
+}
+
+void rfi_filter_end(rfi_filter_out *f)
+{
+    filter_go_to(f, f->blocks);
 }
 
 static rfi_found filter_probe(rfi_index *x, int section, uint64_t hash)
 {
-    uint64_t blocks = rfi_index_head(x)->section_bytes[section] / FILTER_BLOCK_BYTES;
+    uint64_t blocks = rfi_index_head(x)->section_bytes[section] / RFI_FILTER_BLOCK_BYTES;
     if (blocks == 0)
         return RFI_FOUND;
-    const uint8_t *block = rfi_index_at(x, section, filter_block(hash, blocks) * FILTER_BLOCK_BYTES,
-                                        FILTER_BLOCK_BYTES);
+    const uint8_t *block = rfi_index_at(
+        x, section, filter_block(hash, blocks) * RFI_FILTER_BLOCK_BYTES, RFI_FILTER_BLOCK_BYTES);
     if (block == NULL)
         return RFI_DAMAGED;
     uint32_t missing = 0;
@@ -226,18 +246,13 @@ static sort_item *sorted(sort_item *items, uint32_t n)
     return out;
 }
 
-static bool filter_write(rfi_index_out *o, int section, const sort_item *items, uint32_t n)
+static void filter_write(rfi_index_out *o, int section, const sort_item *items, uint32_t n)
 {
-    uint64_t blocks = filter_blocks_for(n);
-    uint8_t *filter = calloc(blocks, FILTER_BLOCK_BYTES);
-    if (filter == NULL)
-        return false;
+    rfi_filter_out f;
+    rfi_filter_begin(&f, o, section, n);
     for (uint32_t i = 0; i < n; i++)
-        filter_insert(filter, blocks, items[i].hash);
-    rfi_index_out_section(o, section);
-    rfi_index_out_add(o, filter, blocks * FILTER_BLOCK_BYTES);
-    free(filter);
-    return true;
+        rfi_filter_add(&f, items[i].hash);
+    rfi_filter_end(&f);
 }
 
 static sort_item *sorted_ids(const rfi_mem *m)
@@ -326,11 +341,10 @@ rf_status rfi_keys_write(rf_io *io, const char *path, const rfi_mem *m, rfi_inde
     if (st == RF_OK)
         st = rfi_index_out_open(io, path, &o, err);
     if (st == RF_OK) {
-        bool fine = filter_write(o, RFI_KEYS_ID_FILTER, ids, m->events) &&
-                    filter_write(o, RFI_KEYS_STREAM_FILTER, streams, m->streams_count);
-        if (fine)
-            ids_write(o, m, ids);
-        if (fine && streams_write(o, m, streams)) {
+        filter_write(o, RFI_KEYS_ID_FILTER, ids, m->events);
+        filter_write(o, RFI_KEYS_STREAM_FILTER, streams, m->streams_count);
+        ids_write(o, m, ids);
+        if (streams_write(o, m, streams)) {
             st = rfi_index_out_finish(&o, h, err);
         } else {
             rfi_index_out_abort(&o);

@@ -43,44 +43,90 @@ bool rfi_part_freeze(rf_log_part *p, rfi_mem *fresh)
     return set != NULL;
 }
 
-static uint64_t newest_first(const rfi_index *x)
+/* Puts x where it belongs among keys that are sorted, newest first. */
+static void place(rfi_index **keys, uint32_t count, rfi_index *x)
 {
-    return rfi_index_head(x)->base_offset;
+    uint32_t at = count;
+    uint64_t base = rfi_index_head(x)->base_offset;
+    for (; at > 0 && rfi_index_head(keys[at - 1])->base_offset < base; at--)
+        keys[at] = keys[at - 1];
+    keys[at] = x;
 }
 
-bool rfi_part_exchange(rf_log_part *p, rfi_mem *mem_out, rfi_index *key_out, rfi_index *key_in)
+static bool is_among(const rfi_index *x, rfi_index *const *list, uint32_t count)
 {
-    pthread_mutex_lock(&p->mutex);
-    rfi_set *old = p->set, *set = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (list[i] == x)
+            return true;
+    }
+    return false;
+}
+
+static rfi_set *exchanged(const rfi_set *old, const rfi_exchange *e)
+{
+    rfi_set *set = NULL;
+    uint32_t m = 0, k = 0;
     rfi_mem **mems = calloc(old->mems_count + (size_t)1, sizeof(rfi_mem *));
-    rfi_index **keys = calloc(old->keys_count + (size_t)2, sizeof(rfi_index *));
+    rfi_index **keys = calloc(old->keys_count + (size_t)e->in_count + 1, sizeof(rfi_index *));
     if (mems != NULL && keys != NULL) {
-        uint32_t m = 0, k = 0;
-        bool placed = key_in == NULL;
         for (uint32_t i = 0; i < old->mems_count; i++) {
-            if (old->mems[i] != mem_out)
+            if (old->mems[i] != e->mem_out)
                 mems[m++] = old->mems[i];
         }
         for (uint32_t i = 0; i < old->keys_count; i++) {
-            if (!placed && newest_first(key_in) > newest_first(old->keys[i])) {
-                keys[k++] = key_in;
-                placed = true;
-            }
-            if (old->keys[i] != key_out)
+            if (!is_among(old->keys[i], e->out, e->out_count))
                 keys[k++] = old->keys[i];
         }
-        if (!placed)
-            keys[k++] = key_in;
+        RF_ASSERT(k == old->keys_count - e->out_count);
+        for (uint32_t i = 0; i < e->in_count; i++)
+            place(keys, k++, e->in[i]);
         set = rfi_set_new(mems, m, keys, k);
     }
-    if (set != NULL)
-        p->set = set;
-    pthread_mutex_unlock(&p->mutex);
     free(mems);
     free(keys);
+    return set;
+}
+
+/* Under the mutex. Without memory its file stays until the next open. */
+static void retire(rf_log_part *p, rfi_index *x)
+{
+    if (p->retired_count == p->retired_cap) {
+        uint32_t cap = p->retired_cap * 2 + 16;
+        rfi_index **more = realloc(p->retired, cap * sizeof(rfi_index *));
+        if (more == NULL)
+            return;
+        p->retired = more;
+        p->retired_cap = cap;
+    }
+    rfi_index_retain(x);
+    p->retired[p->retired_count++] = x;
+}
+
+bool rfi_part_exchange(rf_log_part *p, const rfi_exchange *e)
+{
+    pthread_mutex_lock(&p->mutex);
+    rfi_set *old = p->set, *set = exchanged(old, e);
+    if (set != NULL) {
+        p->set = set;
+        for (uint32_t i = 0; i < e->out_count; i++) {
+            retire(p, e->out[i]);
+            atomic_fetch_sub(&p->bytes_index, rfi_index_bytes(e->out[i]));
+        }
+        for (uint32_t i = 0; i < e->in_count; i++)
+            atomic_fetch_add(&p->bytes_index, rfi_index_bytes(e->in[i]));
+    }
+    pthread_mutex_unlock(&p->mutex);
     if (set != NULL)
         rfi_set_release(&old);
     return set != NULL;
+}
+
+bool rfi_part_uses(rf_log_part *p, const rfi_index *x)
+{
+    pthread_mutex_lock(&p->mutex);
+    bool uses = is_among(x, p->set->keys, p->set->keys_count);
+    pthread_mutex_unlock(&p->mutex);
+    return uses;
 }
 
 /* ---- life
@@ -153,6 +199,9 @@ void rfi_part_free(rf_log_part **part)
     p->log->io->close(p->log->io, &p->w.seg.file);
     rfi_mem_release(&p->mem);
     rfi_set_release(&p->set);
+    for (uint32_t i = 0; i < p->retired_count; i++)
+        rfi_index_release(&p->retired[i]);
+    free(p->retired);
     rfi_builder_free(&p->w.builder);
     rfi_types_clear(&p->w.types);
     rf_buf_clear(&p->w.out);

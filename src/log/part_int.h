@@ -66,10 +66,12 @@ struct rf_log_part {
     pthread_t thread;
     bool started;
 
-    pthread_mutex_t mutex; /* guards mem (its content too) and set */
+    pthread_mutex_t mutex; /* guards mem (its content too), set and the retired */
     rfi_mem *mem;
     rfi_set *set;
-    pthread_mutex_t repair_mutex; /* one repair at a time */
+    rfi_index **retired; /* key files that left the set; removed when nobody reads them any more */
+    uint32_t retired_count, retired_cap;
+    pthread_mutex_t repair_mutex; /* one repair at a time, and no exchange meanwhile */
 
     rfi_writer w;
 
@@ -124,7 +126,13 @@ void rfi_part_free(rf_log_part **p);
 rfi_set *rfi_part_set(rf_log_part *p);
 /* Changes of it; false without memory, and nothing has changed. They retain what they take in. */
 bool rfi_part_freeze(rf_log_part *p, rfi_mem *fresh); /* mem joins it, fresh takes mem's place */
-bool rfi_part_exchange(rf_log_part *p, rfi_mem *mem_out, rfi_index *key_out, rfi_index *key_in);
+typedef struct rfi_exchange {
+    rfi_mem *mem_out;
+    rfi_index *const *out, *const *in; /* out: all of them are in the set */
+    uint32_t out_count, in_count;
+} rfi_exchange;
+bool rfi_part_exchange(rf_log_part *p, const rfi_exchange *e);
+bool rfi_part_uses(rf_log_part *p, const rfi_index *x); /* is it in the set? */
 
 /* ---- writer.c ---- */
 
@@ -169,7 +177,7 @@ void rfi_sealer_add(rfi_sealer *s, rfi_seal_job *job);
 /* Writes <base>.idx and, when keys_out is not NULL, the .key file, and enters them durably. */
 RF_CHECKED rf_status rfi_seal_files(rf_log_part *p, const rfi_mem *m, const rfi_index_header *end,
                                     rfi_index **keys_out, rf_err *err);
-/* Makes a damaged key file anew from its segments, in place; any thread. */
+/* Makes a damaged key file anew from its segments: one file for each, in its place; any thread. */
 RF_CHECKED rf_status rfi_part_repair(rf_log_part *p, rfi_index *damaged, rf_err *err);
 
 #endif

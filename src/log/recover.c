@@ -7,6 +7,8 @@
  * cache may show bytes that the disk does not have, and a sync of clean pages does nothing. R4
  * Index files are never believed for what they lack: each is rebuilt from its segment when it is
  *       missing, damaged or made with another key.
+ *   R5  Of key files that cover the same events the longest whole one is taken; the others, which a
+ *       merge left, are removed when its name is durable.
  */
 #include "log/bugs_int.h"
 #include "log/load_int.h"
@@ -206,13 +208,16 @@ static bool ends_segment(const recovery *r, size_t from, uint64_t end, size_t *a
     return false;
 }
 
-/* The longest good key file that begins with segment `from`; *to is the last segment it covers. */
+/* The longest good key file that begins with segment `from`; *to is the last segment it covers,
+ * or `from` when there is none. */
 static rfi_index *keys_from(recovery *r, size_t from, size_t *to)
 {
     rf_log_part *p = r->p;
+    *to = from;
     for (size_t k = 0; k < r->files.keys_count; k++) {
         const struct rfi_key_file *f = &r->files.keys[k];
-        if (f->base != r->files.segments[from] || !ends_segment(r, from, f->end, to))
+        size_t last = from;
+        if (f->base != r->files.segments[from] || !ends_segment(r, from, f->end, &last))
             continue;
         rf_err err = {0};
         rfi_index *x = NULL;
@@ -226,8 +231,10 @@ static rfi_index *keys_from(recovery *r, size_t from, size_t *to)
             rfi_index_release(&x);
         }
         free(path);
-        if (x != NULL)
+        if (x != NULL) {
+            *to = last;
             return x;
+        }
     }
     return NULL;
 }
@@ -262,14 +269,45 @@ static rf_status recover_keys(recovery *r, rf_err *err)
             st = rebuild_keys(r, i, &x, err);
         if (st != RF_OK)
             return st;
-        atomic_fetch_add(&p->bytes_index, rfi_index_bytes(x));
-        bool fine = rfi_part_exchange(p, NULL, NULL, x);
+        bool fine = rfi_part_exchange(p, &(rfi_exchange){.in = &x, .in_count = 1});
         rfi_index_release(&x);
         if (!fine)
             return rf_err_set(err, RF_ENOMEM, "no memory for an index");
         i = to;
     }
     return RF_OK;
+}
+
+static bool is_in_set(const rfi_set *set, const struct rfi_key_file *f)
+{
+    for (uint32_t i = 0; i < set->keys_count; i++) {
+        const rfi_index_header *h = rfi_index_head(set->keys[i]);
+        if (h->base_offset == f->base && h->end_offset == f->end)
+            return true;
+    }
+    return false;
+}
+
+/* R5. They are in nobody's way: what fails here is tried at the next open. */
+static void remove_superseded(recovery *r)
+{
+    rf_log_part *p = r->p;
+    rf_io *io = p->log->io;
+    rf_err ignored = {0};
+    uint64_t sealed_end = r->sealed == 0 ? 0 : r->ends[r->sealed - 1];
+    bool synced = false;
+    for (size_t i = 0; i < r->files.keys_count; i++) {
+        const struct rfi_key_file *f = &r->files.keys[i];
+        if (f->end > sealed_end || is_in_set(p->set, f))
+            continue;
+        synced = synced || RFI_BUG(RFI_BUG_TIDY_NO_DIR_SYNC) ||
+                 io->sync_dir(io, p->dir, &ignored) == RF_OK;
+        if (!synced)
+            return;
+        char *path = rfi_keys_path(p->dir, f->base, f->end);
+        (void)io->unlink(io, path, &ignored);
+        free(path);
+    }
 }
 
 /* ---- the open segment
@@ -381,6 +419,8 @@ rf_status rfi_recover(rf_log_part *p, rf_err *err)
     st = recover_sealed(&r, err);
     if (st == RF_OK)
         st = recover_keys(&r, err);
+    if (st == RF_OK)
+        remove_superseded(&r);
     if (st == RF_OK && (p->mem = rfi_mem_new(p->w.next)) == NULL)
         st = rf_err_set(err, RF_ENOMEM, "no memory for an index");
     if (st == RF_OK && r.sealed < r.files.segments_count)

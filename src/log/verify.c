@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #define PROGRESS_US 100000
+#define LISTS_MAX 4 /* of a directory whose files are being merged */
 
 typedef struct verifier {
     rf_io *io;
@@ -119,15 +120,22 @@ static bool keys_agree(rfi_index *x, const rfi_mem *m)
     return true;
 }
 
-static void keep_older(chain *c, rfi_index **x)
+static rfi_index *known(const chain *c, const char *path)
 {
     for (size_t i = 0; i < c->older_count; i++) {
-        if (strcmp(rfi_index_path(c->older[i]), rfi_index_path(*x)) == 0)
-            return;
+        if (strcmp(rfi_index_path(c->older[i]), path) == 0)
+            return c->older[i];
     }
+    return NULL;
+}
+
+static void keep_older(chain *c, rfi_index *x)
+{
+    if (known(c, rfi_index_path(x)) != NULL)
+        return;
+    rfi_index_retain(x);
     c->older = rf_xrealloc(c->older, (c->older_count + 1) * sizeof *c->older);
-    c->older[c->older_count++] = *x;
-    *x = NULL;
+    c->older[c->older_count++] = x;
 }
 
 static void check_ids_once(chain *c, const rfi_mem *m)
@@ -144,31 +152,69 @@ static void check_ids_once(chain *c, const rfi_mem *m)
     }
 }
 
+/* Its pages are checked once, however many segments it covers. */
+static rf_status open_keys(chain *c, const char *path, rfi_index **out, rf_err *err)
+{
+    *out = known(c, path);
+    if (*out != NULL) {
+        rfi_index_retain(*out);
+        return RF_OK;
+    }
+    rf_status st = rfi_index_open(c->v->io, path, RFI_INDEX_KEYS, out, err);
+    if (st == RF_OK && !rfi_index_check_all(*out)) {
+        rfi_index_release(out);
+        st = rf_err_set(err, RF_ECORRUPT, "%s: page checksum differs", path);
+    }
+    return st;
+}
+
+/* False: the file is gone; a running writer has merged it into another. */
+static bool check_key_file(chain *c, const struct rfi_key_file *f, const rfi_mem *m)
+{
+    rf_err err = {0};
+    rfi_index *x = NULL;
+    char *path = rfi_keys_path(c->dir, f->base, f->end);
+    rf_status st = open_keys(c, path, &x, &err);
+    if (st != RF_OK && st != RF_ENOTFOUND)
+        say(c->v, "%s", err.text);
+    else if (st == RF_OK && (rfi_index_head(x)->key_check != rfi_key_check(c->v->secret) ||
+                             rfi_index_head(x)->section_bytes[RFI_KEYS_IDS] !=
+                                 (f->end - f->base) * RFI_ID_ENTRY_BYTES ||
+                             !keys_agree(x, m)))
+        say(c->v, "%s does not agree with the segment at offset %" PRIu64, path, m->base_offset);
+    else if (st == RF_OK)
+        keep_older(c, x);
+    rfi_index_release(&x);
+    free(path);
+    return st != RF_ENOTFOUND;
+}
+
+/* Which key files are there now? */
+static void list_keys_again(chain *c)
+{
+    rfi_files now;
+    rf_err ignored = {0}; /* then the old list has to do */
+    if (rfi_files_list(c->v->io, c->dir, &now, &ignored) != RF_OK)
+        return;
+    struct rfi_key_file *stale = c->files.keys;
+    c->files.keys = now.keys;
+    c->files.keys_count = now.keys_count;
+    c->files.keys_cap = now.keys_cap;
+    now.keys = stale;
+    rfi_files_clear(&now);
+}
+
 static void check_keys(chain *c, const rfi_mem *m, uint64_t end)
 {
-    if (m->events == 0)
-        return;
-    for (size_t i = 0; i < c->files.keys_count; i++) {
+    unsigned lists = 1;
+    for (size_t i = 0; m->events > 0 && i < c->files.keys_count; i++) {
         const struct rfi_key_file *f = &c->files.keys[i];
-        if (f->base > m->base_offset || f->end < end)
+        if (f->base > m->base_offset || f->end < end || check_key_file(c, f, m))
             continue;
-        rf_err err = {0};
-        rfi_index *x = NULL;
-        char *path = rfi_keys_path(c->dir, f->base, f->end);
-        if (rfi_index_open(c->v->io, path, RFI_INDEX_KEYS, &x, &err) != RF_OK)
-            say(c->v, "%s", err.text);
-        else if (!rfi_index_check_all(x))
-            say(c->v, "%s: page checksum differs", path);
-        else if (rfi_index_head(x)->key_check != rfi_key_check(c->v->secret) ||
-                 rfi_index_head(x)->section_bytes[RFI_KEYS_IDS] !=
-                     (f->end - f->base) * RFI_ID_ENTRY_BYTES ||
-                 !keys_agree(x, m))
-            say(c->v, "%s does not agree with the segment at offset %" PRIu64, path,
-                m->base_offset);
-        else
-            keep_older(c, &x);
-        rfi_index_release(&x);
-        free(path);
+        if (lists++ == LISTS_MAX)
+            return;
+        list_keys_again(c);
+        i = SIZE_MAX; /* from the first */
     }
 }
 

@@ -7,6 +7,7 @@
  */
 #include "log/bugs_int.h"
 #include "log/log.h"
+#include "log/merge_int.h"
 #include "support/faulty.h"
 #include "support/log_kit.h"
 #include "support/simdisk.h"
@@ -334,6 +335,7 @@ static void failed_sync__then_power_cut__keeps_what_was_acked_later(void **state
 
 int main(void)
 {
+    rfi_merge_events_min = 0; /* faults meet merges, too */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faults__every_call__no_wrong_answer),
         cmocka_unit_test(planted_bugs__each__is_noticed),

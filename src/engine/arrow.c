@@ -76,9 +76,9 @@ typedef struct arrow_type {
 
 static const struct {
     const char *format;
-    uint8_t id;
+    int id;
     layout layout;
-    uint8_t width;
+    int width;
     bool is_signed; /* of numbers */
     int8_t unit;    /* of times and floats */
 } simple_types[] = {
@@ -137,8 +137,8 @@ static bool type_read(const char *format, arrow_type *out)
     for (size_t i = 0; i < RF_ARRAY_LEN(simple_types); i++) {
         if (strcmp(simple_types[i].format, format) == 0) {
             *out = (arrow_type){.layout = simple_types[i].layout,
-                                .width = simple_types[i].width,
-                                .id = simple_types[i].id};
+                                .width = (size_t)simple_types[i].width,
+                                .id = (uint8_t)simple_types[i].id};
             return true;
         }
     }
@@ -433,7 +433,7 @@ static rf_status failed(duckdb_error_data *error, rf_err *err)
 static rf_status schema_get(rf_rows *rows, duckdb_arrow_options options, struct ArrowSchema *out,
                             rf_err *err)
 {
-    duckdb_logical_type *types = rf_xcalloc(rows->column_count + 1, sizeof(*types));
+    duckdb_logical_type *types = rf_xcalloc(rows->column_count + 1, sizeof(duckdb_logical_type));
     const char **names = rf_xcalloc(rows->column_count + 1, sizeof(*names));
     duckdb_error_data error;
 

@@ -13,7 +13,7 @@
 /* ---- the library (library.c) ----------------------------------------------------------------- */
 
 typedef struct rfi_duckdb {
-#define RFI_MEMBER(name) __typeof__(&duckdb_##name) name;
+#define RFI_MEMBER(name) __typeof__ (&duckdb_##name)(name);
     RFI_DUCKDB_SYMBOLS(RFI_MEMBER)
 #undef RFI_MEMBER
 } rfi_duckdb;

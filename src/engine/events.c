@@ -158,7 +158,7 @@ static duckdb_logical_type data_type(const rfi_fields *fields)
 
     if (fields->count == 0)
         return json_type();
-    types = rf_xcalloc(fields->count, sizeof(*types));
+    types = rf_xcalloc(fields->count, sizeof(duckdb_logical_type));
     names = rf_xcalloc(fields->count, sizeof(*names));
     for (size_t i = 0; i < fields->count; i++) {
         types[i] = field_type(&fields->columns[i]);
@@ -432,6 +432,7 @@ static void fill_cheap(const reading *l, column c, rfi_out *o, size_t at, size_t
     const rf_block_event *e = l->events;
     rf_str domain;
 
+    RF_ASSERT(o->data != NULL);
     switch (c) {
     case COL_TYPE:
         for (size_t i = 0; i < n; i++)
@@ -529,7 +530,7 @@ static void events_scan(duckdb_function_info info, duckdb_data_chunk chunk)
     scan *s = rfi_db.function_get_init_data(info);
     reading *l = rfi_db.function_get_local_init_data(info);
     size_t room = rfi_db.vector_size(), at = 0;
-    rfi_out outs[COL_COUNT];
+    rfi_out outs[COL_COUNT] = {0};
     char message[RF_ERR_TEXT_MAX + 32];
     rf_err err = {0};
     rf_status st = RF_OK;

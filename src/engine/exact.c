@@ -199,7 +199,7 @@ size_t rfi_whole_write(const rfi_whole *w, uint8_t *out)
     out[1] = (uint8_t)w->low;
     out[2] = (uint8_t)w->count;
     for (unsigned i = 0; i < w->count; i++)
-        rf_put_le32(out + 3 + 4 * i, w->limbs[i]);
+        rf_put_le32(out + 3 + 4 * (size_t)i, w->limbs[i]);
     return 3 + 4 * (size_t)w->count;
 }
 
@@ -212,7 +212,7 @@ size_t rfi_whole_read(const uint8_t *p, size_t n, rfi_whole *out)
                        .low = p[1],
                        .count = p[2]};
     for (unsigned i = 0; i < out->count; i++)
-        out->limbs[i] = rf_le32(p + 3 + 4 * i);
+        out->limbs[i] = rf_le32(p + 3 + 4 * (size_t)i);
     return 3 + 4 * (size_t)out->count;
 }
 
@@ -313,7 +313,7 @@ bool rfi_whole_spread(const rfi_whole *sum, const rfi_whole *squares, uint64_t n
     product(squares->limbs, squares->count, count, 2, times);
     memcpy(big + squares->low, times, (squares->count + 2u) * sizeof(*big));
     product(sum->limbs, sum->count, sum->limbs, sum->count, times);
-    memcpy(small + 2 * sum->low, times, 2u * sum->count * sizeof(*small));
+    memcpy(small + 2 * (size_t)sum->low, times, 2 * (size_t)sum->count * sizeof(*small));
     *out = (rfi_whole){.special = sum->special};
     for (unsigned i = 0; i < WIDE; i++) {
         int64_t v = (int64_t)big[i] - small[i] + borrow;

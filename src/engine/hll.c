@@ -102,7 +102,7 @@ bool rfi_hll_merge_bytes(rfi_hll *h, rf_str bytes)
         rfi_hll_merge(h, &other);
         return true;
     }
-    if (bytes.n % 4 != 0 || bytes.n > RFI_HLL_SPARSE_MAX * 4)
+    if (bytes.n % 4 != 0 || bytes.n > 4 * (size_t)RFI_HLL_SPARSE_MAX)
         return false;
     for (size_t i = 0; i < bytes.n; i += 4) {
         uint32_t entry = rf_le32(bytes.p + i);
@@ -163,7 +163,7 @@ bool rfi_hll_estimate(rf_str bytes, double *out)
     bool sparse = bytes.n != RFI_HLL_REGISTERS;
     double z;
 
-    if (sparse && (bytes.n % 4 != 0 || bytes.n > RFI_HLL_SPARSE_MAX * 4))
+    if (sparse && (bytes.n % 4 != 0 || bytes.n > 4 * (size_t)RFI_HLL_SPARSE_MAX))
         return false;
     if (sparse)
         ranks[0] = RFI_HLL_REGISTERS - (uint32_t)(bytes.n / 4);

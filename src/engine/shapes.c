@@ -91,7 +91,7 @@ void rf_engine_set_columns(rf_engine *engine, rf_columns *columns)
     pthread_mutex_lock(&s->lock);
     item = find_or_add(s, rf_str_from(columns->type));
     if (item->columns != NULL) {
-        s->retired = rf_xrealloc(s->retired, (s->retired_count + 1) * sizeof(*s->retired));
+        s->retired = rf_xrealloc(s->retired, (s->retired_count + 1) * sizeof(rf_columns *));
         s->retired[s->retired_count++] = item->columns;
     }
     item->columns = columns;

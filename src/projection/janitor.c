@@ -8,7 +8,7 @@
  */
 #include "projection/projection_int.h"
 
-#define POLL_MS 100
+#define POLL_US INT64_C(100000)
 #define FOLD_ROWS_MIN 20000
 #define PRUNE_BATCHES 20000
 #define CHECKPOINT_IDLE_US 2000000
@@ -60,6 +60,8 @@ static rf_status fold_in(rf_conn *conn, const rfi_build *b, uint64_t *before, ui
         st = rf_conn_execf(conn, err, "DELETE FROM %s", b->table);
     if (st == RF_OK)
         st = rf_conn_execf(conn, err, "INSERT INTO %s SELECT * FROM rf_folded", b->table);
+    if (st != RF_OK)
+        return st;
     *after = (uint64_t)one_number(conn, "SELECT count(*) FROM rf_folded", err);
     return err->status;
 }
@@ -136,7 +138,7 @@ void *rfi_janitor_run(void *arg)
         if (b != NULL)
             b->busy = true;
         else
-            rfi_changed_wait(p, rf_mono_us() + POLL_MS * 1000);
+            rfi_changed_wait(p, rf_mono_us() + POLL_US);
         now_batches = batches_all(p);
         pthread_mutex_unlock(&p->lock);
         if (b != NULL)

@@ -110,7 +110,7 @@ static void items_resolve(rfi_planning *p)
     yyjson_mut_arr_iter items;
     yyjson_mut_val *item;
 
-    p->items = rf_xcalloc(RF_MAX(p->item_count, 1), sizeof(*p->items));
+    p->items = rf_xcalloc(RF_MAX(p->item_count, 1), sizeof(yyjson_mut_val *));
     yyjson_mut_arr_iter_init(yyjson_mut_obj_get(p->select, "select_list"), &items);
     for (size_t i = 0; (item = yyjson_mut_arr_iter_next(&items)) != NULL; i++)
         p->items[i] = rfi_plan_resolve_one(p, item);
@@ -147,7 +147,7 @@ static void keys_resolve(rfi_planning *p)
     yyjson_mut_val *group;
     size_t count = yyjson_mut_arr_size(groups);
 
-    p->keys = rf_xcalloc(count + p->item_count + 1, sizeof(*p->keys));
+    p->keys = rf_xcalloc(count + p->item_count + 1, sizeof(yyjson_mut_val *));
     if (rfi_tree_is(p->select, "aggregate_handling", "FORCE_AGGREGATES")) { /* GROUP BY ALL */
         for (size_t i = 0; i < p->item_count; i++) {
             if (!rfi_plan_has_aggregate(p, p->items[i]))

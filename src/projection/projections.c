@@ -338,7 +338,7 @@ static void type_warn(rf_projections *p, const char *type, rf_buf *warnings)
 {
     rf_buf near, text;
 
-    if (type[0] == '\0' || warnings == NULL)
+    if (type == NULL || type[0] == '\0' || warnings == NULL)
         return;
     rf_buf_init(&near, 65536);
     rf_buf_init(&text, 65536);
@@ -482,7 +482,7 @@ static void gone_wait(rf_projections *p, rf_str name)
 
 rf_status rf_projections_drop(rf_projections *p, rf_str name, rf_err *err)
 {
-    uint64_t version;
+    uint64_t version = 0;
     bool building;
     rf_status st;
 
@@ -498,7 +498,7 @@ rf_status rf_projections_drop(rf_projections *p, rf_str name, rf_err *err)
 
 rf_status rf_projections_rebuild(rf_projections *p, rf_str name, rf_err *err)
 {
-    uint64_t version;
+    uint64_t version = 0;
     bool building = false;
     rf_status st;
 

@@ -5,7 +5,7 @@
  */
 #include "projection/projection_int.h"
 
-#define POLL_MS 50
+#define POLL_US INT64_C(50000)
 
 /* Under the lock: the next build to make; the users' before our own. */
 static rfi_build *next_queued(rf_projections *p)
@@ -162,7 +162,7 @@ void *rfi_builder_run(void *arg)
             b->busy = true;
             b->started_mono_us = rf_mono_us();
         } else if (!p->stopping) {
-            rfi_changed_wait(p, rf_mono_us() + POLL_MS * 1000);
+            rfi_changed_wait(p, rf_mono_us() + POLL_US);
         }
         if (p->stopping && b == NULL) {
             pthread_mutex_unlock(&p->lock);

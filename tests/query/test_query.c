@@ -183,6 +183,30 @@ static void csv__of_awkward_values__follows_rfc_4180(void **state)
     assert_text(&r, "a\r\n");
 }
 
+static void arrow__of_rows__is_a_stream_within_the_caps(void **state)
+{
+    fixture *f = *state;
+    rf_query_request request = {.sql = RF_STR("SELECT range AS i FROM range(1000)"),
+                                .format = RF_FMT_ARROW};
+    result r;
+
+    run(f, &request, NULL, &r);
+    if (r.status != RF_OK)
+        fail_msg("%s", r.err.text);
+    assert_int_equal(r.answer.row_count, 1000);
+    assert_true(r.out.n > 8000);
+    assert_memory_equal(r.out.p + 1, "\xff\xff\xff\xff", 4); /* a message begins */
+    assert_memory_equal(r.out.p + r.out.n - 8, "\xff\xff\xff\xff\0\0\0\0", 8); /* the end */
+    rf_buf_clear(&r.out);
+    request.rows_max = 999;
+    run(f, &request, NULL, &r);
+    assert_failed(&r, RF_ETOOBIG, "999");
+    request = (rf_query_request){.sql = RF_STR("SELECT repeat('x', 2000) FROM range(1000)"),
+                                 .format = RF_FMT_ARROW};
+    run(f, &request, NULL, &r);
+    assert_failed(&r, RF_ETOOBIG, "bytes");
+}
+
 static void format__by_name__is_known(void **state)
 {
     rf_query_format format;
@@ -688,6 +712,7 @@ int main(void)
         cmocka_unit_test(json__of_rows__has_columns_rows_and_position),
         cmocka_unit_test(ndjson__of_equal_names__makes_them_different),
         cmocka_unit_test(csv__of_awkward_values__follows_rfc_4180),
+        cmocka_unit_test(arrow__of_rows__is_a_stream_within_the_caps),
         cmocka_unit_test(format__by_name__is_known),
         cmocka_unit_test(rows__over_the_cap__are_refused_with_a_way_out),
         cmocka_unit_test(bytes__over_the_cap__are_refused),

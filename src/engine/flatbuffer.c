@@ -25,7 +25,8 @@ static void front(rfi_fb *fb, const void *bytes, size_t n)
         fb->cap = cap;
     }
     fb->size += n;
-    memcpy(fb->p + fb->cap - fb->size, bytes, n);
+    if (n > 0) /* nothing may have been allocated yet */
+        memcpy(fb->p + fb->cap - fb->size, bytes, n);
 }
 
 /* Pads so that after `extra` more bytes the size is a multiple of `align`. */

@@ -792,6 +792,11 @@ static void projections__under_random_work__are_what_one_run_gives(void **state)
 /* ---- crashes --------------------------------------------------------------------------------- */
 
 /* ThreadSanitizer does not follow a fork of a process with threads. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1 /* gcc's name for it */
+#endif
+#endif
 #ifdef __SANITIZE_THREAD__
 #define NO_FORK() skip()
 #else

@@ -146,6 +146,8 @@ static inline size_t kit_chunks(kit_reply *r, size_t at)
 /* Is there a whole reply from byte `from` of raw? (headers_only: the answer to HEAD.) */
 static inline bool kit_parse(kit_reply *r, size_t from, bool headers_only, bool eof)
 {
+    if (r->raw.p == NULL)
+        return false;
     char *p = r->raw.p + from;
     size_t n = r->raw.n - from;
     char *end = n == 0 ? NULL : memmem(p, RF_MIN(n, (size_t)16384), "\r\n\r\n", 4);

@@ -1,11 +1,11 @@
 /*
- * The same events into other stores: PostgreSQL (libpq), Redis Streams and NATS JetStream (their own
- * wire protocols over plain sockets), so that refold's figures have something to stand beside.
+ * The same events into other stores: PostgreSQL (libpq), Redis Streams and NATS JetStream (their
+ * own wire protocols over plain sockets), so that refold's figures have something to stand beside.
  *
  *   peers postgres|redis|nats HOST:PORT|CONNINFO CLIENTS EVENTS_PER_REQUEST EVENTS SECONDS_MAX
  *
- * Every client is a thread with one connection that sends a request, waits until the server says the
- * events are stored (once per id), and sends the next. Prints one line of JSON.
+ * Every client is a thread with one connection that sends a request, waits until the server says
+ * the events are stored (once per id), and sends the next. Prints one line of JSON.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -65,28 +65,33 @@ static size_t make_event(char out[static EVENT_MAX], uint64_t n, char id[static 
     uint64_t r = n * 0x9E3779B97F4A7C15u ^ 0x5bd1e995u;
 
     snprintf(id, 40, "evt-%016" PRIx64 "-%010" PRIu64, r, n);
-    int used = snprintf(out, EVENT_MAX,
+    int used = snprintf(
+        out, EVENT_MAX,
         "{\"specversion\":\"1.0\",\"id\":\"%s\",\"source\":\"/university/declaration\",\"type\":"
-        "\"declaration.submitted\",\"subject\":\"declaration %" PRIu64 "\",\"time\":\"2017-%02u-%02uT"
+        "\"declaration.submitted\",\"subject\":\"declaration %" PRIu64
+        "\",\"time\":\"2017-%02u-%02uT"
         "10:%02u:%02uZ\",\"data\":{\"org:resource\":\"STAFF MEMBER\",\"org:role\":\"EMPLOYEE\","
         "\"case:Permit travel permit number\":\"travel permit number %" PRIu64 "\","
         "\"case:DeclarationNumber\":\"declaration number %" PRIu64 "\",\"case:Amount\":%u.%02u,"
         "\"case:RequestedAmount\":%u.%02u,\"case:OriginalAmount\":%u.%02u,"
-        "\"case:Permit TaskNumber\":\"UNKNOWN\",\"case:Permit BudgetNumber\":\"budget %" PRIu64 "\","
+        "\"case:Permit TaskNumber\":\"UNKNOWN\",\"case:Permit BudgetNumber\":\"budget %" PRIu64
+        "\","
         "\"case:Permit OrganizationalEntity\":\"organizational unit %" PRIu64 "\","
         "\"case:Permit ProjectNumber\":\"project %" PRIu64 "\",\"case:Permit ActivityNumber\":"
         "\"UNKNOWN\",\"case:BudgetNumber\":\"budget %" PRIu64 "\",\"case:Adjusted\":%u.%02u,"
-        "\"concept:name\":\"Declaration SUBMITTED by EMPLOYEE\",\"note\":\"%016" PRIx64 "%016" PRIx64
-        "\"}}", id, n % 70000, (unsigned)(r % 12) + 1, (unsigned)(r % 28) + 1,
-        (unsigned)(r >> 8) % 60, (unsigned)(r >> 16) % 60, r % 80000, r % 90000,
-        (unsigned)(r >> 20) % 900, (unsigned)(r % 100), (unsigned)(r >> 20) % 900,
-        (unsigned)(r % 100), (unsigned)(r >> 20) % 900, (unsigned)(r % 100), r % 150000,
-        65000 + r % 50, r % 3000, r % 150000, (unsigned)(r >> 20) % 900, (unsigned)(r % 100), r, ~r);
+        "\"concept:name\":\"Declaration SUBMITTED by EMPLOYEE\",\"note\":\"%016" PRIx64
+        "%016" PRIx64 "\"}}",
+        id, n % 70000, (unsigned)(r % 12) + 1, (unsigned)(r % 28) + 1, (unsigned)(r >> 8) % 60,
+        (unsigned)(r >> 16) % 60, r % 80000, r % 90000, (unsigned)(r >> 20) % 900,
+        (unsigned)(r % 100), (unsigned)(r >> 20) % 900, (unsigned)(r % 100),
+        (unsigned)(r >> 20) % 900, (unsigned)(r % 100), r % 150000, 65000 + r % 50, r % 3000,
+        r % 150000, (unsigned)(r >> 20) % 900, (unsigned)(r % 100), r, ~r);
 
     return (size_t)used;
 }
 
-/* ---- sockets ---------------------------------------------------------------------------------- */
+/* ---- sockets ----------------------------------------------------------------------------------
+ */
 
 static int dial(const char *host_port)
 {
@@ -156,7 +161,8 @@ static void skip(client *c, size_t n)
         next_char(c);
 }
 
-/* ---- PostgreSQL --------------------------------------------------------------------------------- */
+/* ---- PostgreSQL ---------------------------------------------------------------------------------
+ */
 
 static const char pg_table[] =
     "CREATE TABLE IF NOT EXISTS events (n bigserial, source text NOT NULL, id text NOT NULL, "
@@ -222,7 +228,8 @@ static void pg_request(client *c, uint64_t first, int count)
     PQclear(r);
 }
 
-/* ---- Redis ---------------------------------------------------------------------------------------- */
+/* ---- Redis
+ * ---------------------------------------------------------------------------------------- */
 
 static char redis_sha[64];
 static const char redis_script[] =
@@ -277,7 +284,8 @@ static void redis_request(client *c, uint64_t first, int count)
         die("redis", line);
 }
 
-/* ---- NATS JetStream --------------------------------------------------------------------------------- */
+/* ---- NATS JetStream
+ * --------------------------------------------------------------------------------- */
 
 static void nats_open(client *c)
 {
@@ -287,7 +295,8 @@ static void nats_open(client *c)
     read_line(c, line, sizeof line); /* INFO */
     int n = snprintf(hello, sizeof hello,
                      "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n"
-                     "SUB inbox.%d 1\r\nPING\r\n", c->number);
+                     "SUB inbox.%d 1\r\nPING\r\n",
+                     c->number);
 
     put(c, hello, (size_t)n);
     flush_out(c);
@@ -330,12 +339,13 @@ static void nats_make_stream(void)
 
     c.out = malloc(4096);
     nats_open(&c);
-    /* The longest window it takes here: deduplication is by time, see duplicate_window (nanoseconds). */
+    /* The longest window it takes here: deduplication is by time, see duplicate_window
+     * (nanoseconds). */
     int n = snprintf(body, sizeof body,
                      "{\"name\":\"EVENTS\",\"subjects\":[\"ev\"],\"storage\":\"file\","
                      "\"duplicate_window\":120000000000}");
-    int h = snprintf(head, sizeof head, "PUB $JS.API.STREAM.CREATE.EVENTS inbox.%d %d\r\n", c.number,
-                     n);
+    int h = snprintf(head, sizeof head, "PUB $JS.API.STREAM.CREATE.EVENTS inbox.%d %d\r\n",
+                     c.number, n);
 
     put(&c, head, (size_t)h);
     put(&c, body, (size_t)n);
@@ -353,8 +363,8 @@ static void nats_request(client *c, uint64_t first, int count)
     for (int i = 0; i < count; i++) {
         size_t n = make_event(event, first + (uint64_t)i, id);
         int h = snprintf(headers, sizeof headers, "NATS/1.0\r\nNats-Msg-Id: %s\r\n\r\n", id);
-        int l = snprintf(head, sizeof head, "HPUB ev inbox.%d %d %zu\r\n", c->number, h,
-                         (size_t)h + n);
+        int l =
+            snprintf(head, sizeof head, "HPUB ev inbox.%d %d %zu\r\n", c->number, h, (size_t)h + n);
 
         put(c, head, (size_t)l);
         put(c, headers, (size_t)h);
@@ -366,7 +376,8 @@ static void nats_request(client *c, uint64_t first, int count)
         nats_ack(c);
 }
 
-/* ---- the run ------------------------------------------------------------------------------------------ */
+/* ---- the run
+ * ------------------------------------------------------------------------------------------ */
 
 static void *work(void *arg)
 {

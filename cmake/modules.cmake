@@ -94,7 +94,7 @@ function(rf_add_test name file label)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY
         ${CMAKE_BINARY_DIR}/tests/${label})
     add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 300
+    set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT 120
         ENVIRONMENT "REFOLD=${CMAKE_BINARY_DIR}/refold")
 endfunction()
 

@@ -35,11 +35,10 @@ endif()
 
 # Compiled in, without our warnings, and optimised even in Debug: a slow parser makes tests slow.
 # Under sanitizers they keep the address or thread checks, which see how we use them; UBSan in them
-# finds nothing of ours and takes clang 80 s for yyjson alone. -g1: line numbers, no variables; a
-# third less to compile.
-set(RF_THIRD_PARTY_OPTIONS -w -O2 -g1)
+# finds nothing of ours and takes clang 80 s for yyjson alone.
+set(RF_THIRD_PARTY_OPTIONS -w -O2)
 if(RF_SANITIZE)
-    set(RF_THIRD_PARTY_OPTIONS -w -O1 -g1 -fno-sanitize=undefined)
+    set(RF_THIRD_PARTY_OPTIONS -w -O1 -fno-sanitize=undefined)
 endif()
 
 add_library(rf_yyjson STATIC ${RF_DEPS}/yyjson/yyjson.c)
